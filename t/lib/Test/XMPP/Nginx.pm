@@ -271,7 +271,8 @@ sub kill_host {
 
     my @all = $self->workers('all');
 
-    $self->{process}->kill('STOP');
+    # the master first, or it starts new ones
+    $self->{process}->kill('KILL');
     kill 'KILL', @all;
     $self->{process}->stop('KILL');
 
