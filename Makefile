@@ -1,0 +1,134 @@
+# ngx_xmpp_module: an XMPP server that lives inside nginx.
+#
+# make help tells what can be made; the scripts behind it are in .make/.
+
+# The nginx to build for: the installed one, by the headers of Debian's
+# nginx-dev, or a source tree, by its full path.
+NGX_SRC        ?=
+NGX_CONFIGURE  ?=
+NGINX          ?= nginx
+
+# Variants: a full nginx with the module linked in, or a full nginx and the
+# module under the address and undefined behaviour sanitizers.
+STATIC         ?=
+SANITIZE       ?=
+
+BUILD          ?= $(if $(SANITIZE),build-asan,build)
+PREFIX         ?= /usr/local
+DESTDIR        ?=
+
+CFLAGS         ?= -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
+LDFLAGS        ?= -Wl,-z,relro -Wl,-z,now
+
+DOMAIN         ?= localhost
+PORT           ?= 5222
+TLS_PORT       ?= 5223
+RUN_DIR        ?=
+
+TESTS          ?= t/*.t
+
+
+ifneq ($(words $(CURDIR)),1)
+$(error nginx cannot be built in a path with spaces: $(CURDIR))
+endif
+
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS      += -j$(shell nproc) --no-print-directory
+endif
+
+Q               = $(if $(V),,@)
+
+top            := $(CURDIR)
+out            := $(abspath $(BUILD))
+objs            = $(out)/$(if $(STATIC),objs-static,objs)
+tree            = $(objs)/tree
+sanitizers      = -fsanitize=address,undefined -fno-omit-frame-pointer
+
+ifneq ($(SANITIZE),)
+override CFLAGS = -O1 -g $(sanitizers) -DNGX_DEBUG_PALLOC=1
+override LDFLAGS = $(sanitizers)
+endif
+
+# Settings reach the scripts and nested makes by the environment, not as
+# overrides: nginx's makefile has a CFLAGS of its own.
+MAKEOVERRIDES   =
+export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX STATIC SANITIZE
+export BUILD PREFIX DESTDIR DOMAIN PORT TLS_PORT RUN_DIR TESTS
+
+
+.DEFAULT_GOAL  := all
+.PHONY:         all help configure nginx xmppctl unit run test matrix style \
+                install uninstall clean
+
+all:            nginx xmppctl
+
+help:
+	@cat .make/help
+
+
+# nginx's own makefile, written by its configure, builds the module.
+
+configure:
+	@.make/configure $(objs)
+
+$(objs)/.configured: configure ;
+
+nginx:          configure
+	$(Q)$(MAKE) $(if $(V),,-s) -C $(tree) -f $(objs)/Makefile \
+	    $(if $(STATIC),binary,$(if $(SANITIZE),binary modules,modules))
+	@.make/publish $(objs) $(out)
+
+
+# xmppctl, and the unit tests: plain programs on the sources in util/ and xml/
+
+mod            := ngx_xmpp_module
+plain           = -W -Wall -Wpointer-arith -Wno-unused-parameter -Werror \
+                  -MMD -MP $(addprefix -I,$(wildcard $(mod) $(mod)/*/) \
+                  $(addprefix $(tree)/src/,core event event/modules os/unix) \
+                  $(objs) /usr/include/libxml2)
+
+ctl_src        := $(wildcard $(mod)/ctl/*.c $(mod)/util/*.c)
+ctl_obj         = $(ctl_src:$(mod)/%.c=$(out)/ctl/%.o)
+
+xmppctl:        $(out)/xmppctl
+
+$(out)/xmppctl: $(ctl_obj)
+	@echo "  $(BUILD)/xmppctl"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ \
+	    -l:libhiredis.a -licuuc -lcrypto
+
+$(out)/ctl/%.o: $(mod)/%.c $(objs)/.configured | configure
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(plain) -c -o $@ $<
+
+
+unit_bin        = $(patsubst t/unit/%.c,$(out)/unit/%, \
+                  $(wildcard t/unit/test_*.c))
+unit_src       := $(wildcard $(mod)/util/*.c $(mod)/xml/*.c) \
+                  $(filter-out t/unit/test_%,$(wildcard t/unit/*.c)) \
+                  $(if $(wildcard t/unit/ngx_stub.c),, \
+                  $(mod)/ctl/ngx_xmpp_ctl_nginx.c)
+unit_obj        = $(unit_src:%.c=$(out)/unit/%.o)
+
+unit:           $(unit_bin)
+
+$(out)/unit/test_%: $(out)/unit/t/unit/test_%.o $(unit_obj)
+	$(Q)$(CC) $(sanitizers) -o $@ $^ -lxml2 -licuuc -lcrypto
+
+$(out)/unit/%.o: %.c $(objs)/.configured | configure
+	@mkdir -p $(@D)
+	$(Q)$(CC) -O1 -g $(sanitizers) $(plain) -c -o $@ $<
+
+.PRECIOUS:      $(out)/unit/%.o
+
+-include        $(wildcard $(out)/ctl/*/*.d $(out)/unit/*/*/*.d)
+
+
+run test matrix install uninstall:
+	@.make/$@
+
+style:
+	@prove -v t/00-style.t
+
+clean:
+	rm -rf build build-asan
