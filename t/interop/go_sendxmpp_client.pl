@@ -38,7 +38,7 @@ my ($bare) = split m!/!, $ENV{XMPP_JID};
 my $direct = ($ENV{XMPP_TLS} // '') eq 'direct';
 
 my @client = ('go-sendxmpp', $direct ? '-t' : (), '-u', $bare,
-	'-p', $ENV{XMPP_PASSWORD}, '-j', "$ENV{XMPP_HOST}:$ENV{XMPP_PORT}");
+    '-p', $ENV{XMPP_PASSWORD}, '-j', "$ENV{XMPP_HOST}:$ENV{XMPP_PORT}");
 
 my $pid = open3(my $to, my $from, my $debug = gensym(), @client, '-d', '-l');
 close $to;
@@ -48,21 +48,21 @@ my $select = IO::Select->new($from, $debug, \*STDIN);
 my ($jid, $ready, $quitting, $why);
 
 while (!$quitting) {
-	for my $fh ($select->can_read()) {
-		my $n = sysread($fh, $buf{$fh}, 65536, length $buf{$fh});
+    for my $fh ($select->can_read()) {
+        my $n = sysread($fh, $buf{$fh}, 65536, length $buf{$fh});
 
-		if ($fh == $from) {
-			fail() if !$n;
-			messages();
+        if ($fh == $from) {
+            fail() if !$n;
+            messages();
 
-		} elsif ($fh == $debug) {
-			$n ? debug() : $select->remove($debug);
+        } elsif ($fh == $debug) {
+            $n ? debug() : $select->remove($debug);
 
-		} else {
-			commands();
-			$quitting = 1 if !$n;
-		}
-	}
+        } else {
+            commands();
+            $quitting = 1 if !$n;
+        }
+    }
 }
 
 kill 'TERM', $pid;
@@ -73,58 +73,58 @@ exit 0;
 ###############################################################################
 
 sub fail {
-	waitpid $pid, 0;
-	$why = $buf{$debug};
-	$why =~ s/.*\n(?=.)//s;
-	$why =~ s/\n//g;
-	print "FAIL listener left with $? $why\n";
-	exit 1;
+    waitpid $pid, 0;
+    $why = $buf{$debug};
+    $why =~ s/.*\n(?=.)//s;
+    $why =~ s/\n//g;
+    print "FAIL listener left with $? $why\n";
+    exit 1;
 }
 
 sub debug {
-	return if $ready;
+    return if $ready;
 
-	if (!$jid && $buf{$debug} =~ m!<jid>([^<]+)</jid>!) {
-		$jid = $1;
-	}
+    if (!$jid && $buf{$debug} =~ m!<jid>([^<]+)</jid>!) {
+        $jid = $1;
+    }
 
-	if ($jid
-		&& $buf{$debug} =~ /<presence\b[^>]*\bfrom=(['"])\Q$jid\E\1/)
-	{
-		$ready = 1;
-		print "READY $jid TLS\n";
-	}
+    if ($jid
+        && $buf{$debug} =~ /<presence\b[^>]*\bfrom=(['"])\Q$jid\E\1/)
+    {
+        $ready = 1;
+        print "READY $jid TLS\n";
+    }
 }
 
 # a line is "2026-01-01T12:00:00Z juliet\@localhost: the words"
 
 sub messages {
-	while ($buf{$from} =~ s/^([^\n]*)\n//) {
-		print "MESSAGE $1 $2\n" if $1 =~ /^\S+ (\S+): (.*)$/;
-	}
+    while ($buf{$from} =~ s/^([^\n]*)\n//) {
+        print "MESSAGE $1 $2\n" if $1 =~ /^\S+ (\S+): (.*)$/;
+    }
 }
 
 sub commands {
-	while ($buf{\*STDIN} =~ s/^([^\n]*)\n//) {
-		my ($word, $peer, $body) = split / /, $1, 3;
+    while ($buf{\*STDIN} =~ s/^([^\n]*)\n//) {
+        my ($word, $peer, $body) = split / /, $1, 3;
 
-		if ($word eq 'SEND') {
-			send_message($peer, $body);
+        if ($word eq 'SEND') {
+            send_message($peer, $body);
 
-		} elsif ($word eq 'QUIT') {
-			$quitting = 1;
-		}
-	}
+        } elsif ($word eq 'QUIT') {
+            $quitting = 1;
+        }
+    }
 }
 
 sub send_message {
-	my ($peer, $body) = @_;
+    my ($peer, $body) = @_;
 
-	open my $fh, '|-', @client, $peer or die "cannot start: $!\n";
-	print $fh "$body\n";
-	close $fh;
+    open my $fh, '|-', @client, $peer or die "cannot start: $!\n";
+    print $fh "$body\n";
+    close $fh;
 
-	print $? ? "NOTSENT $?\n" : "SENT $peer\n";
+    print $? ? "NOTSENT $?\n" : "SENT $peer\n";
 }
 
 ###############################################################################

@@ -7,10 +7,10 @@
 # output of the terminal is piped into a fifo, and whenever something moves
 # there, the screen is read anew.  So nothing is waited for by the clock.
 #
-# It chats with one peer: the window of that peer is entered when the first
-# message goes out or comes in, and stays on the screen.  The window belongs to
-# the bare JID, and so does what is sent; profanity itself adds the resource
-# that it heard from last.
+# It sees one peer at a time: the window of the first one is entered when a
+# message goes out or comes in, that of another when a message goes out to it.
+# The window belongs to the bare JID, and so does what is sent; profanity
+# itself adds the resource that it heard from last.
 #
 # The private authority is put in a certificate folder of its own.  When the
 # client does not trust the server, it asks on the screen whether it should:
@@ -52,17 +52,17 @@ my $select = IO::Select->new($moved, \*STDIN);
 look();
 
 while (!$quitting) {
-	for my $fh ($select->can_read()) {
-		if ($fh == $moved) {
-			sysread($moved, my $drained, 65536);
-			look();
+    for my $fh ($select->can_read()) {
+        if ($fh == $moved) {
+            sysread($moved, my $drained, 65536);
+            look();
 
-		} else {
-			my $n = sysread(STDIN, $input, 65536, length $input);
-			commands();
-			$quitting = 1 if !$n;
-		}
-	}
+        } else {
+            my $n = sysread(STDIN, $input, 65536, length $input);
+            commands();
+            $quitting = 1 if !$n;
+        }
+    }
 }
 
 # tmux ends with the last program in it, and with tmux whoever waits there
@@ -77,15 +77,15 @@ exit 0;
 ###############################################################################
 
 sub configure {
-	my $policy = ($ENV{XMPP_TLS} // '') eq 'direct' ? 'legacy' : 'force';
+    my $policy = ($ENV{XMPP_TLS} // '') eq 'direct' ? 'legacy' : 'force';
 
-	make_path("$dir/config/profanity", "$dir/data/profanity", "$dir/ca");
-	mkfifo("$dir/fifo", 0600) or die "mkfifo: $!\n";
+    make_path("$dir/config/profanity", "$dir/data/profanity", "$dir/ca");
+    mkfifo("$dir/fifo", 0600) or die "mkfifo: $!\n";
 
-	copy($ENV{XMPP_CA}, "$dir/ca/ca.pem") or die "copy: $!\n";
-	system('openssl', 'rehash', "$dir/ca") == 0 or die "rehash\n";
+    copy($ENV{XMPP_CA}, "$dir/ca/ca.pem") or die "copy: $!\n";
+    system('openssl', 'rehash', "$dir/ca") == 0 or die "rehash\n";
 
-	write_file("$dir/config/profanity/profrc", <<EOF);
+    write_file("$dir/config/profanity/profrc", <<EOF);
 [connection]
 tls.certpath=$dir/ca
 [notifications]
@@ -96,7 +96,7 @@ occupants=false
 roster=false
 EOF
 
-	write_file("$dir/data/profanity/accounts", <<EOF);
+    write_file("$dir/data/profanity/accounts", <<EOF);
 [me]
 enabled=true
 jid=$bare
@@ -109,102 +109,102 @@ EOF
 }
 
 sub write_file {
-	my ($name, $text) = @_;
+    my ($name, $text) = @_;
 
-	open my $fh, '>', $name or die "$name: $!\n";
-	print $fh $text;
-	close $fh or die "$name: $!\n";
+    open my $fh, '>', $name or die "$name: $!\n";
+    print $fh $text;
+    close $fh or die "$name: $!\n";
 }
 
 sub start {
-	local $ENV{HOME} = $dir;
-	local $ENV{XDG_CONFIG_HOME} = "$dir/config";
-	local $ENV{XDG_DATA_HOME} = "$dir/data";
-	local $ENV{TERM} = 'xterm';
-	local $ENV{LC_ALL} = 'C.UTF-8';
-	delete local $ENV{TMUX};
+    local $ENV{HOME} = $dir;
+    local $ENV{XDG_CONFIG_HOME} = "$dir/config";
+    local $ENV{XDG_DATA_HOME} = "$dir/data";
+    local $ENV{TERM} = 'xterm';
+    local $ENV{LC_ALL} = 'C.UTF-8';
+    delete local $ENV{TMUX};
 
-	tmux('new-session', '-d', '-x', 160, '-y', 100,
-		'profanity -a me 2>/dev/null') == 0 or die "cannot start tmux\n";
+    tmux('new-session', '-d', '-x', 160, '-y', 100,
+        'profanity -a me 2>/dev/null') == 0 or die "cannot start tmux\n";
 }
 
 sub tmux {
-	return system(@tmux, @_);
+    return system(@tmux, @_);
 }
 
 sub type {
-	my ($keys) = @_;
+    my ($keys) = @_;
 
-	tmux('send-keys', '-l', '--', $keys);
-	tmux('send-keys', 'Enter');
+    tmux('send-keys', '-l', '--', $keys);
+    tmux('send-keys', 'Enter');
 }
 
 # each line of the screen is told once, however often it is seen
 
 sub look {
-	my %now;
+    my %now;
 
-	open my $fh, '-|', @tmux, 'capture-pane', '-p', '-J'
-		or die "capture-pane: $!\n";
-	my @lines = <$fh>;
-	close $fh;
+    open my $fh, '-|', @tmux, 'capture-pane', '-p', '-J'
+        or die "capture-pane: $!\n";
+    my @lines = <$fh>;
+    close $fh;
 
-	if ($?) {
-		print "FAIL profanity left\n";
-		exit 1;
-	}
+    if ($?) {
+        print "FAIL profanity left\n";
+        exit 1;
+    }
 
-	for (@lines) {
-		s/\s+$//;
-		next if !s/^(\d\d:\d\d:\d\d) - //;
-		my $time = $1;
-		next if ++$now{"$time $_"} <= ($seen{"$time $_"} // 0);
-		$seen{"$time $_"}++;
-		line($_);
-	}
+    for (@lines) {
+        s/\s+$//;
+        next if !s/^(\d\d:\d\d:\d\d) - //;
+        my $time = $1;
+        next if ++$now{"$time $_"} <= ($seen{"$time $_"} // 0);
+        $seen{"$time $_"}++;
+        line($_);
+    }
 }
 
 sub line {
-	my ($line) = @_;
+    my ($line) = @_;
 
-	if (!$ready) {
-		if ($line =~ /^(\S+) logged in successfully/) {
-			$ready = 1;
-			print "READY $1 TLS\n";
+    if (!$ready) {
+        if ($line =~ /^(\S+) logged in successfully/) {
+            $ready = 1;
+            print "READY $1 TLS\n";
 
-		} elsif ($line =~ /(Login failed|verification failed.*)/) {
-			print "FAIL $1\n";
-			exit 1;
-		}
+        } elsif ($line =~ /(Login failed|verification failed.*)/) {
+            print "FAIL $1\n";
+            exit 1;
+        }
 
-	} elsif ($line =~ /^<< chat message: .* \(win (\d+)\)/) {
-		type("/win $1") if !$visited{$1}++;
+    } elsif ($line =~ /^<< chat message: .* \(win (\d+)\)/) {
+        type("/win $1") if !$visited{$1}++;
 
-	} elsif ($line =~ /^(\S+\@\S+): (.*)/) {
-		print "MESSAGE $1 $2\n";
-	}
+    } elsif ($line =~ /^(\S+\@\S+): (.*)/) {
+        print "MESSAGE $1 $2\n";
+    }
 }
 
 sub commands {
-	while ($input =~ s/^([^\n]*)\n//) {
-		my ($word, $peer, $body) = split / /, $1, 3;
+    while ($input =~ s/^([^\n]*)\n//) {
+        my ($word, $peer, $body) = split / /, $1, 3;
 
-		if ($word eq 'SEND') {
-			$peer =~ s!/.*!!s;
-			type("/msg $peer $body");
+        if ($word eq 'SEND') {
+            $peer =~ s!/.*!!s;
+            type("/msg $peer $body");
 
-		} elsif ($word eq 'QUIT') {
-			$quitting = 1;
-		}
-	}
+        } elsif ($word eq 'QUIT') {
+            $quitting = 1;
+        }
+    }
 }
 
 # the session of tmux ends with profanity; a session still there is ended
 
 sub stop {
-	return if !-e "$dir/tmux";
+    return if !-e "$dir/tmux";
 
-	system("@tmux kill-server 2>/dev/null");
+    system("@tmux kill-server 2>/dev/null");
 }
 
 ###############################################################################
