@@ -1,0 +1,136 @@
+/*
+ * The Redis client of a worker: one command connection and one subscriber
+ * connection to one server, on nginx's own connections and events, with
+ * hiredis's formatter and reader.  It knows no XMPP.
+ *
+ *   request   formatted once, kept until its reply, so that a command of
+ *             unknown outcome can be repeated on a new connection; sent with
+ *             all others of this event-loop turn by one writev
+ *   FIFO      replies are matched by order
+ *   timeout   each request has a deadline; a connection whose oldest request
+ *             passed it is taken as dead and made anew
+ *   states    idle -> connecting -> setup (AUTH, SELECT, INFO, on_connect)
+ *             -> ready -> lost -> (jittered back-off) -> connecting
+ *
+ * Ownership: requests come from a free list of the client and go back after
+ * their handler ran; a handler runs exactly once, with the reply or with NULL
+ * (failed), unless cancelled.  Reply objects are the client's and die when
+ * the handler returns.  The client lives as long as the worker.
+ */
+
+
+#ifndef _NGX_XMPP_REDIS_H_INCLUDED_
+#define _NGX_XMPP_REDIS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <hiredis/hiredis.h>
+
+
+typedef struct ngx_xmpp_redis_s      ngx_xmpp_redis_t;
+typedef struct ngx_xmpp_redis_req_s  ngx_xmpp_redis_req_t;
+
+
+/* why a request failed, given to its handler when reply is NULL */
+typedef enum {
+    NGX_XMPP_REDIS_OK = 0,
+    NGX_XMPP_REDIS_AWAY,       /* certainly did not run */
+    NGX_XMPP_REDIS_UNKNOWN     /* sent, no reply in time, not repeatable or
+                                  its deadline passed: may have run */
+} ngx_xmpp_redis_status_e;
+
+
+/* an error reply is a reply: reply->type == REDIS_REPLY_ERROR */
+typedef void (*ngx_xmpp_redis_handler_pt)(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+
+/* a message of a sharded channel */
+typedef void (*ngx_xmpp_redis_message_pt)(void *data, ngx_str_t *channel,
+    ngx_str_t *message);
+
+/*
+ * ready: the command connection has been set up (again); the subscriber side
+ * has its own flag.  lost: gone.  Called from the event loop, never from
+ * within an API call.
+ */
+typedef void (*ngx_xmpp_redis_state_pt)(void *data, ngx_uint_t subscriber,
+    ngx_uint_t ready);
+
+
+typedef struct {
+    ngx_str_t                   url;          /* for logs, no password */
+    ngx_addr_t                 *addr;         /* resolved at configuration */
+    ngx_uint_t                  naddrs;       /* tried in turn; 0: one */
+    ngx_uint_t                  db;
+    ngx_str_t                   user;         /* len 0: none */
+    ngx_str_t                   password;     /* len 0: none */
+    ngx_str_t                   name;         /* CLIENT SETNAME; len 0: none */
+    ngx_msec_t                  connect_timeout;
+    ngx_msec_t                  timeout;      /* of a request, as a whole */
+    ngx_uint_t                  max_queue;    /* requests waiting at most */
+
+    ngx_xmpp_redis_message_pt   message;
+    ngx_xmpp_redis_state_pt     state;
+    void                       *data;         /* for message and state */
+} ngx_xmpp_redis_conf_t;
+
+
+/* parses "unix:/path", "redis:host:port", "redis://[user:pw@]host:port/db";
+ * at configuration time only (may resolve a name); *err is a reason */
+ngx_int_t ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
+    ngx_xmpp_redis_conf_t *conf, char **err);
+
+/*
+ * Creates the client in pool and begins to connect; never blocks, and a
+ * server that is away is no error.  NULL: no memory.
+ */
+ngx_xmpp_redis_t *ngx_xmpp_redis_create(ngx_pool_t *pool, ngx_log_t *log,
+    ngx_xmpp_redis_conf_t *conf);
+
+/* closes both connections for good; every waiting handler gets AWAY or
+ * UNKNOWN unless quiet */
+void ngx_xmpp_redis_destroy(ngx_xmpp_redis_t *r, ngx_uint_t quiet);
+
+/* 1 when commands (subscriber == 0) or messages (1) flow */
+ngx_uint_t ngx_xmpp_redis_ready(ngx_xmpp_redis_t *r, ngx_uint_t subscriber);
+
+
+#define NGX_XMPP_REDIS_REPEAT   1   /* idempotent: repeat on a new connection */
+#define NGX_XMPP_REDIS_SETUP    2   /* sent before others, while not ready yet;
+                                       for use inside the state handler only */
+
+/*
+ * Queues a command; it leaves with all others at the end of this event-loop
+ * turn.  argv strings are copied.  When the connection is away: a request
+ * waits in the queue until its deadline (the connection may come back), a
+ * full queue fails at once: then NULL is returned and no handler runs.
+ * The handler is never called from within this function.
+ */
+ngx_xmpp_redis_req_t *ngx_xmpp_redis_command(ngx_xmpp_redis_t *r,
+    ngx_uint_t flags, ngx_uint_t argc, ngx_str_t *argv,
+    ngx_xmpp_redis_handler_pt handler, void *data);
+
+/*
+ * The handler will not run; the command itself may.  For cleanups: must not
+ * be called after the handler ran.
+ */
+void ngx_xmpp_redis_cancel(ngx_xmpp_redis_req_t *req);
+
+/*
+ * SSUBSCRIBE/SUNSUBSCRIBE one channel on the subscriber connection.  The
+ * handler (may be NULL) runs when Redis has confirmed (status OK, reply NULL)
+ * or when it failed.  After a reconnection the client itself knows no
+ * channels: the owner subscribes again from its state handler, from the
+ * source of truth.
+ */
+ngx_xmpp_redis_req_t *ngx_xmpp_redis_subscribe(ngx_xmpp_redis_t *r,
+    ngx_str_t *channel, ngx_xmpp_redis_handler_pt handler, void *data);
+ngx_int_t ngx_xmpp_redis_unsubscribe(ngx_xmpp_redis_t *r, ngx_str_t *channel);
+
+/* requests neither answered nor failed; a drain waits for 0 */
+ngx_uint_t ngx_xmpp_redis_pending(ngx_xmpp_redis_t *r);
+
+
+#endif /* _NGX_XMPP_REDIS_H_INCLUDED_ */

@@ -1,0 +1,209 @@
+/*
+ * What the files of the Redis client share: the request, the connection and
+ * the client.  Nobody else includes this.
+ *
+ *              command()          flush            reply
+ *   free list -----------> waiting ------> sent ----------> handler
+ *                             ^              |
+ *                             +--- REPEAT ---+--> failed --> handler(NULL)
+ *                                   lost
+ *
+ * setup and setup_sent are the same pair for what goes out before the others
+ * on a new connection: the client's own steps (AUTH, PING, ...) and requests
+ * with NGX_XMPP_REDIS_SETUP.  They die with their connection.  All requests
+ * have the same time to live, so each queue is ordered by deadline and its
+ * head is all that a timer has to look at.
+ *
+ * One event, conn->timer, belongs to the state: it ends the back-off in
+ * "idle", is the time limit of "connecting" and "setup", and sends the PING
+ * of a subscriber in "ready".  conn->deadline belongs to the requests.  Both
+ * are cancelable: Redis alone never keeps an old worker.
+ */
+
+
+#ifndef _NGX_XMPP_REDIS_PRIVATE_H_INCLUDED_
+#define _NGX_XMPP_REDIS_PRIVATE_H_INCLUDED_
+
+
+#include "ngx_xmpp_redis.h"
+
+
+#define NGX_XMPP_REDIS_BUFFER    16384   /* bytes read, and fed, at once */
+#define NGX_XMPP_REDIS_READS     16      /* reads in one event-loop turn */
+#define NGX_XMPP_REDIS_IOVS      1024    /* requests in one writev() */
+#define NGX_XMPP_REDIS_FREE      1024    /* requests kept for reuse */
+
+#define NGX_XMPP_REDIS_PING      15000   /* ms between PINGs of a subscriber */
+#define NGX_XMPP_REDIS_RETRY     50      /* ms, the first back-off */
+#define NGX_XMPP_REDIS_RETRY_MAX 5000    /* ms, the longest */
+#define NGX_XMPP_REDIS_STABLE    1000    /* ms ready that end a back-off */
+#define NGX_XMPP_REDIS_REMIND    30000   /* ms between log lines of an outage */
+
+
+typedef enum {
+    ngx_xmpp_redis_st_idle = 0,      /* no socket; waits for conn->timer */
+    ngx_xmpp_redis_st_connecting,
+    ngx_xmpp_redis_st_setup,
+    ngx_xmpp_redis_st_ready,
+    ngx_xmpp_redis_st_closed         /* for good */
+} ngx_xmpp_redis_state_e;
+
+
+/* what a request is, and so what answers it */
+typedef enum {
+    ngx_xmpp_redis_req_command = 0,
+    ngx_xmpp_redis_req_subscribe,
+    ngx_xmpp_redis_req_unsubscribe,
+    ngx_xmpp_redis_req_ping,         /* the client's own, as all below */
+    ngx_xmpp_redis_req_setup_auth,
+    ngx_xmpp_redis_req_setup_ping,
+    ngx_xmpp_redis_req_setup_name,
+    ngx_xmpp_redis_req_setup_select,
+    ngx_xmpp_redis_req_setup_role
+} ngx_xmpp_redis_kind_e;
+
+
+/* why a connection is away: indexes of ngx_xmpp_redis_reasons[] */
+typedef enum {
+    ngx_xmpp_redis_no_socket = 0,
+    ngx_xmpp_redis_no_memory,
+    ngx_xmpp_redis_no_server,
+    ngx_xmpp_redis_no_access,
+    ngx_xmpp_redis_no_answer,
+    ngx_xmpp_redis_closed,
+    ngx_xmpp_redis_late,
+    ngx_xmpp_redis_protocol,
+    ngx_xmpp_redis_refused,
+    ngx_xmpp_redis_loading,
+    ngx_xmpp_redis_replica,
+    ngx_xmpp_redis_shutdown
+} ngx_xmpp_redis_reason_e;
+
+
+typedef struct ngx_xmpp_redis_conn_s  ngx_xmpp_redis_conn_t;
+
+
+struct ngx_xmpp_redis_req_s {
+    ngx_queue_t                  queue;
+    ngx_xmpp_redis_handler_pt    handler;    /* NULL: none, or cancelled */
+    void                        *data;
+    char                        *bytes;      /* of redisFormatCommandArgv() */
+    size_t                       len;
+    ngx_msec_t                   deadline;
+
+    unsigned                     kind:4;     /* ngx_xmpp_redis_kind_e */
+    unsigned                     status:2;   /* ngx_xmpp_redis_status_e */
+    unsigned                     repeat:1;
+    unsigned                     sent:1;     /* whole, once at least */
+    unsigned                     refused:1;  /* Redis said: did not run */
+};
+
+
+/* a reply on a ready subscriber connection, while it is being parsed */
+typedef struct {
+    ngx_uint_t                   kind;       /* ngx_xmpp_redis_push_e */
+    ngx_str_t                    channel;    /* data is of ngx_alloc() */
+    size_t                       size;       /* of channel.data */
+    u_char                       error[128];
+    size_t                       error_len;
+} ngx_xmpp_redis_push_t;
+
+
+struct ngx_xmpp_redis_conn_s {
+    ngx_xmpp_redis_t            *client;
+    ngx_connection_t            *connection; /* NULL: idle or closed */
+    redisReader                 *reader;
+
+    /* debug logs take the data of an event for a connection */
+    ngx_socket_t                 fd;
+
+    ngx_uint_t                   subscriber; /* 0 or 1 */
+    ngx_xmpp_redis_state_e       state;
+    ngx_event_t                  timer;      /* of the state */
+    ngx_event_t                  deadline;   /* of the oldest request */
+    ngx_event_t                  flush;      /* posted: something to send */
+
+    ngx_queue_t                  setup;
+    ngx_queue_t                  setup_sent;
+    ngx_queue_t                  waiting;
+    ngx_queue_t                  sent;
+    size_t                       offset;     /* written of the next request */
+
+    ngx_uint_t                   steps;      /* setup replies to come */
+    ngx_uint_t                   attempts;   /* connects since the last
+                                                stable connection */
+    ngx_uint_t                   addr;       /* index of the next address */
+    ngx_msec_t                   ready_at;
+
+    ngx_msec_t                   down_at;    /* start of this outage */
+    ngx_msec_t                   logged_at;
+    ngx_uint_t                   reasons;    /* logged ones, a bit each */
+    ngx_log_t                    quiet;      /* silences repeated connects */
+
+    ngx_xmpp_redis_push_t        push;       /* of a subscriber */
+
+    unsigned                     down:1;     /* an outage was logged */
+    unsigned                     greeting:1; /* in the state handler, ready */
+    unsigned                     complained:1;
+};
+
+
+struct ngx_xmpp_redis_s {
+    ngx_xmpp_redis_conf_t        conf;
+    ngx_log_t                   *log;
+    ngx_xmpp_redis_conn_t        conn[2];    /* commands, subscriber */
+
+    ngx_queue_t                  failed;     /* handlers to be told */
+    ngx_event_t                  fail;       /* posted: failed not empty */
+
+    ngx_queue_t                  free;
+    ngx_uint_t                   nfree;
+    ngx_uint_t                   npending;
+    ngx_uint_t                   ncommands;  /* of npending, conn[0] */
+
+    redisReplyObjectFunctions    push_fn;
+    u_char                      *buffer;     /* NGX_XMPP_REDIS_BUFFER */
+    struct iovec                *iovs;       /* NGX_XMPP_REDIS_IOVS */
+};
+
+
+/* ngx_xmpp_redis.c */
+
+ngx_xmpp_redis_req_t *ngx_xmpp_redis_req_create(ngx_xmpp_redis_t *r,
+    ngx_uint_t kind, ngx_uint_t argc, ngx_str_t *argv);
+void ngx_xmpp_redis_req_free(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req);
+void ngx_xmpp_redis_req_queue(ngx_xmpp_redis_conn_t *conn,
+    ngx_xmpp_redis_req_t *req);
+void ngx_xmpp_redis_req_fail(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
+    ngx_xmpp_redis_status_e status);
+ngx_int_t ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply);
+void ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn,
+    ngx_uint_t was_ready);
+void ngx_xmpp_redis_deadline(ngx_xmpp_redis_conn_t *conn);
+
+/* ngx_xmpp_redis_conn.c */
+
+void ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber);
+void ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn);
+ngx_int_t ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_conn_close(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
+    ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail);
+ngx_int_t ngx_xmpp_redis_conn_read(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_conn_flush(ngx_event_t *ev);
+
+/* ngx_xmpp_redis_setup.c */
+
+ngx_int_t ngx_xmpp_redis_setup(ngx_xmpp_redis_conn_t *conn);
+ngx_int_t ngx_xmpp_redis_setup_reply(ngx_xmpp_redis_conn_t *conn,
+    ngx_uint_t kind, redisReply *reply);
+
+/* ngx_xmpp_redis_pubsub.c */
+
+void ngx_xmpp_redis_pubsub_init(ngx_xmpp_redis_t *r);
+ngx_int_t ngx_xmpp_redis_pubsub_ready(ngx_xmpp_redis_conn_t *conn);
+ngx_int_t ngx_xmpp_redis_pubsub_reply(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_pubsub_ping(ngx_xmpp_redis_conn_t *conn);
+
+
+#endif /* _NGX_XMPP_REDIS_PRIVATE_H_INCLUDED_ */
