@@ -1,0 +1,420 @@
+/*
+ * XML parser: feeds libxml2 slice by slice, and stops behind each stanza.
+ *
+ *                  header            '<'             '>' of the element
+ *     no stream ----------> between ------> in stanza -------.
+ *         ^                  |  ^  ^                         |
+ *         |  reset    hiber- |  |  '-------------------------'
+ *         '--------    nate  v  | next byte that is no white space
+ *        closed, error      asleep
+ *
+ * "Between" is a boundary: libxml2 has nothing that the caller has not been
+ * told of.  White space there (RFC 6120, 4.4 and 11.7) is dropped before it
+ * gets to libxml2, so that it wakes nobody and counts against no limit.
+ *
+ * libxml2's context is made when the first byte comes.  It is freed at a
+ * boundary, by hibernation or because of its age: libxml2 keeps each name it
+ * ever met.  The next one is opened with what is remembered of the header,
+ * while the callbacks are muted.
+ */
+
+
+#include <ngx_xmpp_xml_parser.h>
+
+
+static void ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p);
+static void ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p);
+static u_char *ngx_xmpp_parser_skip(ngx_xmpp_parser_t *p, u_char *pos,
+    u_char *last);
+static void ngx_xmpp_parser_first(ngx_xmpp_parser_t *p, u_char ch);
+static size_t ngx_xmpp_parser_slice(ngx_xmpp_parser_t *p, u_char *pos,
+    u_char *last);
+static void ngx_xmpp_parser_push(ngx_xmpp_parser_t *p, u_char *data,
+    size_t len);
+static ngx_xmpp_xml_event_e ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p,
+    ngx_xmpp_xml_t **e);
+static void ngx_xmpp_parser_cleanup(void *data);
+
+
+static ngx_str_t  ngx_xmpp_parser_none = ngx_null_string;
+
+
+/*
+ * Creates a parser in pool, to be used until the pool is destroyed or
+ * ngx_xmpp_parser_destroy().  limits and data stay the caller's and have to
+ * live as long.  NULL: no memory.
+ */
+
+ngx_xmpp_parser_t *
+ngx_xmpp_parser_create(ngx_pool_t *pool, ngx_xmpp_xml_limits_t *limits,
+    ngx_xmpp_parser_pool_pt get_pool, void *data)
+{
+    ngx_pool_cleanup_t  *cln;
+    ngx_xmpp_parser_t   *p;
+
+    p = ngx_pcalloc(pool, sizeof(ngx_xmpp_parser_t));
+    if (p == NULL) {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(pool, 0);
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_xmpp_parser_cleanup;
+    cln->data = p;
+
+    p->owner = pool;
+    p->limits = limits;
+    p->get_pool = get_pool;
+    p->data = data;
+
+    return p;
+}
+
+
+void
+ngx_xmpp_parser_limits(ngx_xmpp_parser_t *p, ngx_xmpp_xml_limits_t *limits)
+{
+    p->limits = limits;
+}
+
+
+/*
+ * Takes bytes from [*pos, last) up to the next event, which it returns; *e is
+ * set with OPEN and ELEMENT and lives in the pool that get_pool() gave for
+ * it.  A pool given for an element that ends in an error stays the caller's
+ * too.  Never parks.
+ */
+
+ngx_xmpp_xml_event_e
+ngx_xmpp_parser_feed(ngx_xmpp_parser_t *p, u_char **pos, u_char *last,
+    ngx_xmpp_xml_t **e)
+{
+    size_t  len;
+
+    if (p->closed && p->err == NGX_XMPP_XML_ERR_NONE) {
+        return NGX_XMPP_XML_CLOSE;
+    }
+
+    while (p->err == NGX_XMPP_XML_ERR_NONE) {
+
+        if (!p->begun) {
+            *pos = ngx_xmpp_parser_skip(p, *pos, last);
+        }
+
+        if (*pos == last) {
+            return NGX_XMPP_XML_MORE;
+        }
+
+        len = ngx_xmpp_parser_slice(p, *pos, last);
+        *pos += len;
+
+        if (p->event && p->err == NGX_XMPP_XML_ERR_NONE) {
+            return ngx_xmpp_parser_boundary(p, e);
+        }
+    }
+
+    ngx_xmpp_parser_sleep(p);
+
+    return NGX_XMPP_XML_ERROR;
+}
+
+
+/* Drops the white space at a boundary, and looks at what comes behind it. */
+
+static u_char *
+ngx_xmpp_parser_skip(ngx_xmpp_parser_t *p, u_char *pos, u_char *last)
+{
+    /*
+     * The first thing ever has to be a header, XML allows nothing before an
+     * XML declaration.  After a restart, white space may still belong to the
+     * stream before.
+     */
+
+    if (p->depth || p->restarted) {
+        while (pos < last && (*pos == ' ' || *pos == '\n'
+                              || *pos == '\r' || *pos == '\t'))
+        {
+            pos++;
+        }
+    }
+
+    if (pos < last) {
+        ngx_xmpp_parser_first(p, *pos);
+    }
+
+    return pos;
+}
+
+
+static void
+ngx_xmpp_parser_first(ngx_xmpp_parser_t *p, u_char ch)
+{
+    p->begun = 1;
+
+    if (ch == '<') {
+        return;
+    }
+
+    if (p->depth) {
+        ngx_xmpp_parser_fail(p, (ch < ' ' || ch >= 0x80)
+                                ? NGX_XMPP_XML_ERR_NOT_WELL_FORMED
+                                : NGX_XMPP_XML_ERR_TEXT,
+                             "text between stanzas");
+        return;
+    }
+
+    /* RFC 6120, 11.6: byte order marks of others, and UTF-16 without one */
+
+    if (ch == 0xfe || ch == 0xff || ch == '\0') {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_ENCODING,
+                             "encoding is not UTF-8");
+
+    } else if (ch != ' ' && ch != '\t' && ch != '\n' && ch != '\r') {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                             "no stream header");
+    }
+}
+
+
+/* Feeds one slice; returns its length.  Events and errors are left in p. */
+
+static size_t
+ngx_xmpp_parser_slice(ngx_xmpp_parser_t *p, u_char *pos, u_char *last)
+{
+    size_t      len, rest;
+    ngx_uint_t  edge;
+
+    rest = (p->bytes < p->limits->max_stanza)
+           ? p->limits->max_stanza - p->bytes : 0;
+
+    len = ngx_min((size_t) (last - pos), NGX_XMPP_XML_SLICE);
+    len = ngx_min(len, rest);
+
+    len = ngx_xmpp_xml_scan(p, pos, pos + len, &edge);
+    ngx_xmpp_xml_check(p, pos, pos + len);
+
+    if (p->err == NGX_XMPP_XML_ERR_NONE && len) {
+        ngx_xmpp_parser_push(p, pos, len);
+        p->bytes += len;
+    }
+
+    if (p->err) {
+        return len;
+    }
+
+    if (edge != (p->event != 0) || (edge && p->level != p->depth)) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                             "not well-formed");
+
+    } else if (!edge && p->bytes >= p->limits->max_stanza) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TOO_BIG, "too long");
+    }
+
+    return len;
+}
+
+
+static void
+ngx_xmpp_parser_push(ngx_xmpp_parser_t *p, u_char *data, size_t len)
+{
+    int  rc;
+
+    if (p->ctxt == NULL) {
+        ngx_xmpp_parser_wake(p);
+
+        if (p->err) {
+            return;
+        }
+    }
+
+    p->fed += len;
+
+    rc = xmlParseChunk(p->ctxt, (char *) data, len, 0);
+
+    if (rc == XML_ERR_OK) {
+        return;
+    }
+
+    /* after an error that a callback has not seen: libxml2 lacks memory */
+
+    if (rc == XML_ERR_NO_MEMORY || rc < 0) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+
+    } else {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                             "not well-formed");
+    }
+}
+
+
+static ngx_xmpp_xml_event_e
+ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p, ngx_xmpp_xml_t **e)
+{
+    ngx_xmpp_xml_event_e  event;
+
+    event = p->event;
+
+    if (event != NGX_XMPP_XML_CLOSE) {
+        *e = p->top;
+    }
+
+    p->event = NGX_XMPP_XML_MORE;
+    p->pool = NULL;
+    p->top = NULL;
+    p->cur = NULL;
+    p->text = NULL;
+    p->bytes = 0;
+    p->elements = 0;
+    p->begun = 0;
+
+    if (p->closed || p->fed > NGX_XMPP_XML_CTXT_MAX) {
+        ngx_xmpp_parser_sleep(p);
+    }
+
+    return event;
+}
+
+
+/* NGX_OK: nothing is held any more; NGX_DECLINED: in the midst of something */
+
+ngx_int_t
+ngx_xmpp_parser_hibernate(ngx_xmpp_parser_t *p)
+{
+    if (p->begun && !p->closed && p->err == NGX_XMPP_XML_ERR_NONE) {
+        return NGX_DECLINED;
+    }
+
+    ngx_xmpp_parser_sleep(p);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p)
+{
+    if (p->ctxt) {
+        xmlFreeParserCtxt(p->ctxt);
+        p->ctxt = NULL;
+    }
+
+    p->fed = 0;
+}
+
+
+/*
+ * Makes a context and brings it to where the stream is.  XML_PARSE_IGNORE_ENC
+ * keeps libxml2 from switching to a declared encoding, or looking for it: the
+ * scanner has seen to the declaration.
+ */
+
+static void
+ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p)
+{
+    p->ctxt = xmlCreatePushParserCtxt(&ngx_xmpp_xml_sax, p, NULL, 0, NULL);
+
+    if (p->ctxt == NULL) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+        return;
+    }
+
+    (void) xmlCtxtUseOptions(p->ctxt, XML_PARSE_NONET|XML_PARSE_IGNORE_ENC);
+
+    if (p->depth == 0) {
+        return;
+    }
+
+    p->muted = 1;
+
+    if (xmlParseChunk(p->ctxt, (char *) p->root->tag.data, p->root->tag.len, 0)
+        != XML_ERR_OK)
+    {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+    }
+
+    p->muted = 0;
+}
+
+
+void
+ngx_xmpp_parser_fail(ngx_xmpp_parser_t *p, ngx_xmpp_xml_err_e err, char *text)
+{
+    if (p->err == NGX_XMPP_XML_ERR_NONE) {
+        p->err = err;
+        p->err_text = text;
+    }
+}
+
+
+/* *text is static; it is set only when there is an error */
+
+ngx_xmpp_xml_err_e
+ngx_xmpp_parser_error(ngx_xmpp_parser_t *p, char **text)
+{
+    if (p->err) {
+        *text = p->err_text;
+    }
+
+    return p->err;
+}
+
+
+ngx_str_t *
+ngx_xmpp_parser_lang(ngx_xmpp_parser_t *p)
+{
+    return &p->lang;
+}
+
+
+ngx_str_t *
+ngx_xmpp_parser_default_ns(ngx_xmpp_parser_t *p)
+{
+    return p->root ? &p->root->default_ns : &ngx_xmpp_parser_none;
+}
+
+
+ngx_str_t *
+ngx_xmpp_parser_prefix(ngx_xmpp_parser_t *p)
+{
+    return p->root ? &p->root->prefix : &ngx_xmpp_parser_none;
+}
+
+
+/* Everything of the old stream is gone but the limits, see RFC 6120, 4.3.3. */
+
+void
+ngx_xmpp_parser_reset(ngx_xmpp_parser_t *p)
+{
+    ngx_xmpp_parser_t  old;
+
+    ngx_xmpp_parser_sleep(p);
+
+    old = *p;
+
+    ngx_memzero(p, sizeof(ngx_xmpp_parser_t));
+
+    p->owner = old.owner;
+    p->limits = old.limits;
+    p->get_pool = old.get_pool;
+    p->data = old.data;
+    p->restarted = 1;
+}
+
+
+void
+ngx_xmpp_parser_destroy(ngx_xmpp_parser_t *p)
+{
+    ngx_xmpp_parser_sleep(p);
+
+    ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED, "closed");
+}
+
+
+static void
+ngx_xmpp_parser_cleanup(void *data)
+{
+    ngx_xmpp_parser_sleep(data);
+}

@@ -1,0 +1,702 @@
+/*
+ * XML callbacks: what libxml2 reports becomes a tree in the stanza's pool.
+ *
+ * An element, its attributes and all its strings are one allocation, since
+ * names and namespaces that libxml2 hands out die with its context.  Text
+ * comes in pieces; a text node grows by doubling until a tag ends it.
+ *
+ * After an error the callbacks ignore what follows in the slice: libxml2 is
+ * not stopped from within, which is safe from some of them only.
+ */
+
+
+#include <ngx_xmpp_xml_parser.h>
+
+
+static void ngx_xmpp_xml_sax_start(void *data, const xmlChar *name,
+    const xmlChar *prefix, const xmlChar *uri, int ns_n, const xmlChar **ns,
+    int attrs_n, int defaulted, const xmlChar **attrs);
+static ngx_int_t ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p,
+    ngx_uint_t attrs);
+static ngx_int_t ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p,
+    const xmlChar *prefix, const xmlChar *uri, int n, const xmlChar **ns);
+static ngx_xmpp_xml_t *ngx_xmpp_xml_sax_element(ngx_xmpp_parser_t *p,
+    const xmlChar *name, const xmlChar *uri, int n, const xmlChar **attrs);
+static size_t ngx_xmpp_xml_sax_ns(ngx_xmpp_xml_t *parent, const xmlChar *uri,
+    ngx_str_t *ns);
+static u_char *ngx_xmpp_xml_sax_keep(ngx_str_t *s, u_char *m,
+    const u_char *data, size_t len);
+static ngx_int_t ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p,
+    const xmlChar *name, const xmlChar *prefix, int n, const xmlChar **ns);
+static ngx_uint_t ngx_xmpp_xml_sax_usual(const xmlChar *name,
+    const xmlChar *prefix, int n, const xmlChar **ns);
+static ngx_int_t ngx_xmpp_xml_sax_lang(ngx_xmpp_parser_t *p);
+static void ngx_xmpp_xml_sax_end(void *data, const xmlChar *name,
+    const xmlChar *prefix, const xmlChar *uri);
+static void ngx_xmpp_xml_sax_text(void *data, const xmlChar *text, int len);
+static ngx_int_t ngx_xmpp_xml_sax_append(ngx_xmpp_parser_t *p,
+    const u_char *data, size_t len);
+static void ngx_xmpp_xml_sax_comment(void *data, const xmlChar *text);
+static void ngx_xmpp_xml_sax_pi(void *data, const xmlChar *target,
+    const xmlChar *text);
+static void ngx_xmpp_xml_sax_subset(void *data, const xmlChar *name,
+    const xmlChar *public_id, const xmlChar *system_id);
+static xmlEntityPtr ngx_xmpp_xml_sax_entity(void *data, const xmlChar *name);
+static void ngx_xmpp_xml_sax_reference(void *data, const xmlChar *name);
+#if (LIBXML_VERSION >= 21200)
+static void ngx_xmpp_xml_sax_error(void *data, const xmlError *error);
+#else
+static void ngx_xmpp_xml_sax_error(void *data, xmlErrorPtr error);
+#endif
+
+
+/* not const since libxml2's functions take it so; it copies the structure */
+
+xmlSAXHandler  ngx_xmpp_xml_sax = {
+    .internalSubset = ngx_xmpp_xml_sax_subset,
+    .externalSubset = ngx_xmpp_xml_sax_subset,
+    .getEntity = ngx_xmpp_xml_sax_entity,
+    .getParameterEntity = ngx_xmpp_xml_sax_entity,
+    .reference = ngx_xmpp_xml_sax_reference,
+    .characters = ngx_xmpp_xml_sax_text,
+    .ignorableWhitespace = ngx_xmpp_xml_sax_text,
+    .cdataBlock = ngx_xmpp_xml_sax_text,
+    .processingInstruction = ngx_xmpp_xml_sax_pi,
+    .comment = ngx_xmpp_xml_sax_comment,
+    .startElementNs = ngx_xmpp_xml_sax_start,
+    .endElementNs = ngx_xmpp_xml_sax_end,
+    .serror = ngx_xmpp_xml_sax_error,
+    .initialized = XML_SAX2_MAGIC
+};
+
+
+/* the header that nearly all clients send */
+
+ngx_xmpp_xml_root_t  ngx_xmpp_xml_client_root = {
+    ngx_string("<stream:stream xmlns='jabber:client' "
+               "xmlns:stream='http://etherx.jabber.org/streams'>"),
+    ngx_string("stream"),
+    ngx_string("jabber:client")
+};
+
+
+static void
+ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
+    const xmlChar *uri, int ns_n, const xmlChar **ns, int attrs_n,
+    int defaulted, const xmlChar **attrs)
+{
+    ngx_xmpp_parser_t *p = data;
+
+    ngx_xmpp_xml_t  *e;
+
+    if (p->muted || p->err) {
+        return;
+    }
+
+    p->text = NULL;
+
+    if (ngx_xmpp_xml_sax_limits(p, attrs_n + ns_n) != NGX_OK
+        || ngx_xmpp_xml_sax_namespaces(p, prefix, uri, ns_n, ns) != NGX_OK)
+    {
+        return;
+    }
+
+    if (p->depth <= 1) {
+        p->pool = p->get_pool(p->data);
+        if (p->pool == NULL) {
+            goto nomem;
+        }
+    }
+
+    e = ngx_xmpp_xml_sax_element(p, name, uri, attrs_n, attrs);
+    if (e == NULL) {
+        goto nomem;
+    }
+
+    if (p->depth++ == 0) {
+        p->top = e;
+        p->event = NGX_XMPP_XML_OPEN;
+
+        if (ngx_xmpp_xml_sax_root(p, name, prefix, ns_n, ns) == NGX_ERROR
+            || ngx_xmpp_xml_sax_lang(p) == NGX_ERROR)
+        {
+            goto nomem;
+        }
+
+        return;
+    }
+
+    if (p->cur) {
+        ngx_xmpp_xml_append(p->cur, e);
+
+    } else {
+        p->top = e;
+    }
+
+    p->cur = e;
+
+    return;
+
+nomem:
+
+    ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+}
+
+
+static ngx_int_t
+ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p, ngx_uint_t attrs)
+{
+    if (p->event) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                             "not well-formed");
+        return NGX_DECLINED;
+    }
+
+    if (attrs > p->limits->max_attrs) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_ATTRS,
+                             "too many attributes");
+        return NGX_DECLINED;
+    }
+
+    if (p->depth == 0) {
+        return NGX_OK;
+    }
+
+    if (p->depth > p->limits->max_depth) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_DEPTH,
+                             "too many nested elements");
+        return NGX_DECLINED;
+    }
+
+    if (++p->elements > p->limits->max_elements) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_ELEMENTS,
+                             "too many elements");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Namespaces in XML 1.0: a prefix is declared, and a namespace name is a URI
+ * reference; characters that none may contain could not be told from the
+ * separators that some parsers put between namespace and name.  Elements of
+ * the xml namespace mean nothing and could not be written without a prefix.
+ */
+
+static ngx_int_t
+ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p, const xmlChar *prefix,
+    const xmlChar *uri, int n, const xmlChar **ns)
+{
+    int             i;
+    const xmlChar  *ch;
+
+    if (prefix && (uri == NULL || prefix[0] == '\0')) {
+        goto bad_prefix;
+    }
+
+    if (prefix && ngx_strcmp(prefix, "xml") == 0) {
+        goto bad_prefix;
+    }
+
+    for (i = 0; i < n; i++) {
+
+        if (ns[2 * i + 1] == NULL) {
+            continue;
+        }
+
+        for (ch = ns[2 * i + 1]; *ch; ch++) {
+
+            if (*ch <= ' ' || *ch == 0x7f
+                || (*ch < 0x7f && ngx_strchr("<>\"{}|\\^`", *ch)))
+            {
+                ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                                     "namespace is not a URI");
+                return NGX_DECLINED;
+            }
+        }
+    }
+
+    return NGX_OK;
+
+bad_prefix:
+
+    ngx_xmpp_parser_fail(p, p->depth ? NGX_XMPP_XML_ERR_NOT_WELL_FORMED
+                                     : NGX_XMPP_XML_ERR_BAD_PREFIX,
+                         "bad namespace prefix");
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * The element with its attributes and strings in one piece.  libxml2 gives
+ * five pointers an attribute: name, prefix, URI, value and the value's end.
+ */
+
+static ngx_xmpp_xml_t *
+ngx_xmpp_xml_sax_element(ngx_xmpp_parser_t *p, const xmlChar *name,
+    const xmlChar *uri, int n, const xmlChar **attrs)
+{
+    int                   i;
+    size_t                size;
+    u_char               *m;
+    ngx_str_t             ns;
+    ngx_xmpp_xml_t       *e;
+    const xmlChar       **a;
+    ngx_xmpp_xml_attr_t  *attr;
+
+    size = sizeof(ngx_xmpp_xml_t) + n * sizeof(ngx_xmpp_xml_attr_t)
+           + ngx_strlen(name) + ngx_xmpp_xml_sax_ns(p->cur, uri, &ns);
+
+    for (i = 0, a = attrs; i < n; i++, a += 5) {
+        size += ngx_strlen(a[0]) + ngx_xmpp_xml_sax_ns(NULL, a[2], &ns)
+                + (a[4] - a[3]);
+    }
+
+    e = ngx_palloc(p->pool, size);
+    if (e == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(e, sizeof(ngx_xmpp_xml_t));
+
+    attr = (ngx_xmpp_xml_attr_t *) (e + 1);
+    m = (u_char *) (attr + n);
+
+    m = ngx_xmpp_xml_sax_keep(&e->name, m, name, ngx_strlen(name));
+
+    if (ngx_xmpp_xml_sax_ns(p->cur, uri, &e->ns)) {
+        m = ngx_xmpp_xml_sax_keep(&e->ns, m, e->ns.data, e->ns.len);
+    }
+
+    if (n) {
+        e->attrs = attr;
+    }
+
+    for (i = 0, a = attrs; i < n; i++, a += 5, attr++) {
+
+        m = ngx_xmpp_xml_sax_keep(&attr->name, m, a[0], ngx_strlen(a[0]));
+        m = ngx_xmpp_xml_sax_keep(&attr->value, m, a[3], a[4] - a[3]);
+
+        if (ngx_xmpp_xml_sax_ns(NULL, a[2], &attr->ns)) {
+            m = ngx_xmpp_xml_sax_keep(&attr->ns, m, attr->ns.data,
+                                      attr->ns.len);
+        }
+
+        attr->next = (i + 1 < n) ? attr + 1 : NULL;
+    }
+
+    return e;
+}
+
+
+/*
+ * Sets *ns to the parent's namespace or a known one if uri is the same, and
+ * else to uri itself, which has to be copied: returns the bytes that takes.
+ */
+
+static size_t
+ngx_xmpp_xml_sax_ns(ngx_xmpp_xml_t *parent, const xmlChar *uri, ngx_str_t *ns)
+{
+    size_t      len;
+    ngx_str_t  *known;
+
+    if (uri == NULL || *uri == '\0') {
+        ngx_str_null(ns);
+        return 0;
+    }
+
+    len = ngx_strlen(uri);
+
+    if (parent && parent->ns.len == len
+        && ngx_memcmp(parent->ns.data, uri, len) == 0)
+    {
+        *ns = parent->ns;
+        return 0;
+    }
+
+    known = ngx_xmpp_xml_ns_find(uri, len);
+
+    if (known) {
+        *ns = *known;
+        return 0;
+    }
+
+    ns->len = len;
+    ns->data = (u_char *) uri;
+
+    return len;
+}
+
+
+static u_char *
+ngx_xmpp_xml_sax_keep(ngx_str_t *s, u_char *m, const u_char *data, size_t len)
+{
+    s->len = len;
+    s->data = m;
+
+    return ngx_cpymem(m, data, len);
+}
+
+
+/*
+ * Remembers the header for hibernation: its root's name and its namespace
+ * declarations as a start tag.  NGX_ERROR: no memory.
+ */
+
+static ngx_int_t
+ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p, const xmlChar *name,
+    const xmlChar *prefix, int n, const xmlChar **ns)
+{
+    int                   i;
+    size_t                size, len;
+    u_char               *m;
+    ngx_str_t             uri;
+    ngx_xmpp_xml_root_t  *root;
+
+    if (ngx_xmpp_xml_sax_usual(name, prefix, n, ns)) {
+        p->root = &ngx_xmpp_xml_client_root;
+        return NGX_OK;
+    }
+
+    len = prefix ? ngx_strlen(prefix) : 0;
+    size = sizeof("<:>") - 1 + len + ngx_strlen(name);
+
+    for (i = 0; i < n; i++, ns += 2) {
+        uri.data = (u_char *) (ns[1] ? ns[1] : (xmlChar *) "");
+        uri.len = ngx_strlen(uri.data);
+
+        size += sizeof(" xmlns:=''") - 1 + ngx_xmpp_xml_escape_size(&uri)
+                + (ns[0] ? ngx_strlen(ns[0]) : uri.len);
+    }
+
+    if (size > NGX_XMPP_XML_ROOT_MAX) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TOO_BIG,
+                             "too long namespaces in stream header");
+        return NGX_DECLINED;
+    }
+
+    root = ngx_palloc(p->owner, sizeof(ngx_xmpp_xml_root_t) + size);
+    if (root == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(root, sizeof(ngx_xmpp_xml_root_t));
+    p->root = root;
+
+    m = (u_char *) (root + 1);
+    root->tag.data = m;
+
+    *m++ = '<';
+
+    if (prefix) {
+        m = ngx_xmpp_xml_sax_keep(&root->prefix, m, prefix, len);
+        *m++ = ':';
+    }
+
+    m = ngx_cpymem(m, name, ngx_strlen(name));
+
+    for (i = 0, ns -= 2 * n; i < n; i++, ns += 2) {
+        uri.data = (u_char *) (ns[1] ? ns[1] : (xmlChar *) "");
+        uri.len = ngx_strlen(uri.data);
+
+        m = ngx_cpymem(m, " xmlns", sizeof(" xmlns") - 1);
+
+        if (ns[0]) {
+            *m++ = ':';
+            m = ngx_cpymem(m, ns[0], ngx_strlen(ns[0]));
+        }
+
+        *m++ = '=';
+        *m++ = '\'';
+        m = ngx_xmpp_xml_escape(m, &uri);
+        *m++ = '\'';
+
+        if (ns[0] == NULL) {
+            root->default_ns = uri;
+        }
+    }
+
+    *m++ = '>';
+    root->tag.len = m - root->tag.data;
+
+    if (root->default_ns.len) {
+        ngx_xmpp_xml_sax_keep(&root->default_ns, m, root->default_ns.data,
+                              root->default_ns.len);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_xmpp_xml_sax_usual(const xmlChar *name, const xmlChar *prefix, int n,
+    const xmlChar **ns)
+{
+    const xmlChar  **def, **stream;
+
+    if (n != 2 || prefix == NULL || ngx_strcmp(prefix, "stream") != 0
+        || ngx_strcmp(name, "stream") != 0)
+    {
+        return 0;
+    }
+
+    def = ns[0] ? ns + 2 : ns;
+    stream = ns[0] ? ns : ns + 2;
+
+    return (def[0] == NULL && stream[0] && def[1] && stream[1]
+            && ngx_strcmp(stream[0], "stream") == 0
+            && ngx_strcmp(def[1], ngx_xmpp_ns_client.data) == 0
+            && ngx_strcmp(stream[1], ngx_xmpp_ns_streams.data) == 0);
+}
+
+
+static ngx_int_t
+ngx_xmpp_xml_sax_lang(ngx_xmpp_parser_t *p)
+{
+    u_char     *m;
+    ngx_str_t  *lang;
+
+    lang = ngx_xmpp_xml_attr_ns(p->top, &ngx_xmpp_ns_xml, "lang");
+
+    if (lang == NULL) {
+        return NGX_OK;
+    }
+
+    if (lang->len > NGX_XMPP_XML_LANG_MAX) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TOO_BIG,
+                             "too long xml:lang in stream header");
+        return NGX_DECLINED;
+    }
+
+    m = p->lang_buf;
+
+    if (lang->len > sizeof(p->lang_buf)) {
+        m = ngx_pnalloc(p->owner, lang->len);
+        if (m == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_xmpp_xml_sax_keep(&p->lang, m, lang->data, lang->len);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_xmpp_xml_sax_end(void *data, const xmlChar *name, const xmlChar *prefix,
+    const xmlChar *uri)
+{
+    ngx_xmpp_parser_t *p = data;
+
+    if (p->muted || p->err) {
+        return;
+    }
+
+    p->text = NULL;
+
+    if (p->event == NGX_XMPP_XML_OPEN && p->depth == 1) {
+        p->depth = 0;                           /* <stream:stream/> */
+        p->closed = 1;
+        return;
+    }
+
+    if (p->event || p->depth == 0) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                             "not well-formed");
+        return;
+    }
+
+    switch (--p->depth) {
+
+    case 0:
+        p->closed = 1;
+        p->event = NGX_XMPP_XML_CLOSE;
+        break;
+
+    case 1:
+        p->cur = NULL;
+        p->event = NGX_XMPP_XML_ELEMENT;
+        break;
+
+    default:
+        p->cur = p->cur->parent;
+    }
+}
+
+
+static void
+ngx_xmpp_xml_sax_text(void *data, const xmlChar *text, int len)
+{
+    ngx_xmpp_parser_t *p = data;
+
+    int  i;
+
+    if (p->muted || p->err) {
+        return;
+    }
+
+    if (p->cur) {
+
+        if (len > 0 && ngx_xmpp_xml_sax_append(p, text, len) != NGX_OK) {
+            ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+        }
+
+        return;
+    }
+
+    /* RFC 6120, 11.7: white space only between the stanzas */
+
+    for (i = 0; i < len; i++) {
+        if (text[i] != ' ' && text[i] != '\t'
+            && text[i] != '\n' && text[i] != '\r')
+        {
+            ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TEXT,
+                                 "text between stanzas");
+            return;
+        }
+    }
+}
+
+
+/*
+ * Most texts come in one piece, which is put right behind its node.  For
+ * more of them the room is doubled, so that each byte is copied about once.
+ */
+
+static ngx_int_t
+ngx_xmpp_xml_sax_append(ngx_xmpp_parser_t *p, const u_char *data, size_t len)
+{
+    size_t           size;
+    u_char          *m;
+    ngx_xmpp_xml_t  *text;
+
+    text = p->text;
+
+    if (text == NULL) {
+
+        text = ngx_palloc(p->pool, sizeof(ngx_xmpp_xml_t) + len);
+        if (text == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(text, sizeof(ngx_xmpp_xml_t));
+        ngx_xmpp_xml_sax_keep(&text->text, (u_char *) (text + 1), data, len);
+        ngx_xmpp_xml_append(p->cur, text);
+
+        p->text = text;
+        p->text_size = len;
+
+        return NGX_OK;
+    }
+
+    if (len > p->text_size - text->text.len) {
+
+        size = ngx_max(2 * p->text_size, text->text.len + len);
+        size = ngx_max(size, 64);
+
+        m = ngx_pnalloc(p->pool, size);
+        if (m == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(m, text->text.data, text->text.len);
+
+        if (text->text.data != (u_char *) (text + 1)) {
+            (void) ngx_pfree(p->pool, text->text.data);
+        }
+
+        text->text.data = m;
+        p->text_size = size;
+    }
+
+    ngx_memcpy(text->text.data + text->text.len, data, len);
+    text->text.len += len;
+
+    return NGX_OK;
+}
+
+
+/* RFC 6120, 11.1: neither comments nor PIs nor DTDs nor entity references */
+
+static void
+ngx_xmpp_xml_sax_comment(void *data, const xmlChar *text)
+{
+    ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED, "comment");
+}
+
+
+static void
+ngx_xmpp_xml_sax_pi(void *data, const xmlChar *target, const xmlChar *text)
+{
+    ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED,
+                         "processing instruction");
+}
+
+
+static void
+ngx_xmpp_xml_sax_subset(void *data, const xmlChar *name,
+    const xmlChar *public_id, const xmlChar *system_id)
+{
+    ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED, "DTD");
+}
+
+
+/* libxml2 asks for entities other than the five predefined ones */
+
+static xmlEntityPtr
+ngx_xmpp_xml_sax_entity(void *data, const xmlChar *name)
+{
+    ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED,
+                         "entity reference");
+    return NULL;
+}
+
+
+static void
+ngx_xmpp_xml_sax_reference(void *data, const xmlChar *name)
+{
+    ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED,
+                         "entity reference");
+}
+
+
+/*
+ * All of libxml2's complaints come here, nothing goes to stderr.  Namespace
+ * errors are not fatal to it, but data that is not namespace-well-formed must
+ * be refused (RFC 6120, 11.3); in a header they mean an unsupported prefix
+ * (RFC 6120, 4.9.3.2).  What is a URI the parser judges itself.
+ */
+
+#if (LIBXML_VERSION >= 21200)
+static void
+ngx_xmpp_xml_sax_error(void *data, const xmlError *error)
+#else
+static void
+ngx_xmpp_xml_sax_error(void *data, xmlErrorPtr error)
+#endif
+{
+    ngx_xmpp_parser_t *p = data;
+
+    if (error->level < XML_ERR_ERROR || error->code == XML_WAR_NS_URI) {
+        return;
+    }
+
+    if (error->code == XML_ERR_NO_MEMORY) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+        return;
+    }
+
+    if (error->domain == XML_FROM_NAMESPACE && p->depth == 0) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_BAD_PREFIX,
+                             "bad namespace prefix");
+        return;
+    }
+
+    ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
+                         (error->domain == XML_FROM_NAMESPACE)
+                         ? "bad namespace prefix" : "not well-formed");
+}
