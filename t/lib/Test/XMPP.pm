@@ -27,6 +27,7 @@ my @instances;
 
 # so that END runs and nothing stays behind
 $SIG{INT} = $SIG{TERM} = sub { exit 130 };
+$SIG{PIPE} = 'IGNORE';
 
 binmode Test::More->builder->$_(), ':encoding(UTF-8)'
     for qw/ output failure_output todo_output /;

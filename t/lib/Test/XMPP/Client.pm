@@ -26,6 +26,8 @@ our %NS = %Test::XMPP::Stanza::NS;
 
 my $serial = 0;
 
+$SIG{PIPE} = 'IGNORE';
+
 
 sub new {
     my ($class, %self) = @_;
@@ -60,8 +62,6 @@ sub _reset_stream {
 
 sub connect {
     my ($self) = @_;
-
-    local $SIG{PIPE} = 'IGNORE';
 
     $self->{sock} = IO::Socket::INET->new(
         PeerAddr => $self->{host},
@@ -290,8 +290,6 @@ sub _header {
 sub flush {
     my ($self) = @_;
 
-    local $SIG{PIPE} = 'IGNORE';
-
     while ($self->wants_write() && $self->{sock}) {
         my $n = syswrite($self->{sock}, $self->{out}, 16384);
 
@@ -430,7 +428,8 @@ sub xml_escape {
 }
 
 
-# A stanza from its parts: stanza('message', { to => ... }, $inner_xml)
+# A stanza from its parts: stanza('message', { to => ... }, $inner_xml).  All
+# of them are characters, so that "\x{E9}" is sent as UTF-8.
 
 sub stanza {
     my ($name, $attrs, $inner) = @_;
@@ -439,8 +438,11 @@ sub stanza {
         map { "$_='" . xml_escape($attrs->{$_}) . "'" }
         grep { defined $attrs->{$_} } sort keys %$attrs;
 
-    return defined $inner && length $inner ? "<$tag>$inner</$name>"
-                                           : "<$tag/>";
+    my $xml = defined $inner && length $inner ? "<$tag>$inner</$name>"
+                                              : "<$tag/>";
+    utf8::upgrade($xml);
+
+    return $xml;
 }
 
 

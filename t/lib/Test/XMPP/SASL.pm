@@ -57,10 +57,8 @@ sub escape {
 sub saslprep {
     my ($password) = @_;
 
-    $password =~ s/[\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}]
-                  / /gx;
-    $password =~ s/[\x{AD}\x{200B}-\x{200D}\x{2060}\x{FE00}-\x{FE0F}
-                    \x{FEFF}]//gx;
+    $password =~ tr/\x{A0}\x{1680}\x{2000}-\x{200A}\x{202F}\x{205F}\x{3000}/ /;
+    $password =~ tr/\x{AD}\x{200B}-\x{200D}\x{2060}\x{FE00}-\x{FE0F}\x{FEFF}//d;
 
     return encode('UTF-8', NFKC($password));
 }
