@@ -535,7 +535,7 @@ sub describe {
     my ($event) = @_;
 
     return 'nothing' unless $event;
-    return "$event->[0] " . (ref $event->[1] ? $event->[1]->to_string()
+    return "$event->[0] " . (ref $event->[1] ? $event->[1]->brief()
                                              : $event->[1]);
 }
 
@@ -576,7 +576,7 @@ sub expect {
     my $wrong = $stanza->mismatch(%want);
 
     return $stanza unless $wrong;
-    return $self->_wrong("$wrong in " . $stanza->to_string());
+    return $self->_wrong("$wrong in " . $stanza->brief());
 }
 
 
@@ -703,7 +703,7 @@ sub expect_stream_error {
     my $error = $event->[1];
     my $got = $error->error();
 
-    return $self->_wrong("expected $condition: " . $error->to_string())
+    return $self->_wrong("expected $condition: " . $error->brief())
         unless ref $condition ? $got =~ $condition : $got eq $condition;
 
     return unless $self->expect_end();
@@ -917,7 +917,7 @@ sub auth {
     my $outcome = $self->authenticate(%opt);
 
     die $self->who() . ': login refused: '
-        . ($outcome ? $outcome->to_string() : 'no answer') . "\n"
+        . ($outcome ? $outcome->brief() : 'no answer') . "\n"
         unless $outcome && $outcome->is('success', $NS{sasl});
 
     return $self->open_stream();
@@ -939,7 +939,7 @@ sub bind {
     $self->{jid} = $answer && $answer->find('bind:bind/bind:jid');
 
     die $self->who() . ': bind refused: '
-        . ($answer ? $answer->to_string() : 'no answer') . "\n"
+        . ($answer ? $answer->brief() : 'no answer') . "\n"
         unless defined $self->{jid};
 
     ($self->{bare}) = $self->{jid} =~ m{^([^/]+)};

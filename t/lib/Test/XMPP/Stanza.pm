@@ -156,6 +156,17 @@ sub error {
 
 sub to_string { Encode::decode('UTF-8', $_[0]{raw}, Encode::FB_DEFAULT) }
 
+# for diagnostics
+
+sub brief { _shorten($_[0]->to_string()) }
+
+sub _shorten {
+    my ($text) = @_;
+
+    return length $text < 600 ? $text
+           : substr($text, 0, 400) . ' ... ' . substr($text, -150);
+}
+
 
 # Compares with what is expected and returns '' or what is wrong.
 #
@@ -185,7 +196,8 @@ sub mismatch {
                 && (ref $want eq 'Regexp' ? $got =~ $want : $got eq $want);
 
         push @wrong, sprintf "%s is %s, expected %s", $key,
-            map { defined $_ ? "'$_'" : 'absent' } $got, $want;
+            map { defined $_ ? "'" . _shorten($_) . "'" : 'absent' }
+            $got, $want;
     }
 
     return join '; ', @wrong;
