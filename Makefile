@@ -6,7 +6,7 @@
 # nginx-dev, or a source tree, by its full path.
 NGX_SRC        ?=
 NGX_CONFIGURE  ?=
-NGINX          ?= nginx
+NGINX_BIN      ?= nginx
 
 # Variants: a full nginx with the module linked in, or a full nginx and the
 # module under the address and undefined behaviour sanitizers.
@@ -52,7 +52,7 @@ endif
 # Settings reach the scripts and nested makes by the environment, not as
 # overrides: nginx's makefile has a CFLAGS of its own.
 MAKEOVERRIDES   =
-export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX STATIC SANITIZE
+export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX_BIN STATIC SANITIZE
 export BUILD PREFIX DESTDIR DOMAIN PORT TLS_PORT RUN_DIR TESTS
 
 

@@ -2,7 +2,10 @@
 
 set -u
 
-: "${NGINX:=nginx}"
+: "${NGINX_BIN:=nginx}"
+
+# where nginx is, for people without it in their path
+PATH=$PATH:/usr/sbin:/usr/local/sbin
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 

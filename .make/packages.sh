@@ -1,0 +1,108 @@
+# Sourced: need_packages NAME... installs what is missing of them.
+#
+# No service is started by that: while apt works, policy-rc.d says no, which
+# is how Debian's packages are asked to leave services alone.  Nothing that is
+# installed is ever removed for it.
+
+policy=/usr/sbin/policy-rc.d
+policy_mark='made by ngx_xmpp_module: no service is started now'
+
+
+# the policy of before; also after a run that was killed in between
+
+restore_policy() {
+    if grep -qs "$policy_mark" $policy; then
+        rm -f $policy
+    fi
+
+    if [ -e $policy.xmpp ]; then
+        mv -f $policy.xmpp $policy
+    fi
+}
+
+
+no_services() {
+    restore_policy
+
+    if [ -e $policy ]; then
+        mv $policy $policy.xmpp || return 1
+    fi
+
+    printf '#!/bin/sh\n# %s\nexit 101\n' "$policy_mark" > $policy \
+        && chmod 755 $policy
+}
+
+
+need_packages() {
+    local -a missing=()
+    local package log status
+
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" \
+            = installed ] || missing+=( "$package" )
+    done
+
+    [ ${#missing[@]} != 0 ] || return 0
+
+    if [ "$(id -u)" != 0 ]; then
+        die "These Debian packages are missing: ${missing[*]}" \
+            "sudo make $goal         installs them," \
+            "or install them yourself, and make $goal needs no rights."
+    fi
+
+    say "installing ${missing[*]}"
+
+    log=$(mktemp)
+    trap restore_policy EXIT
+    trap 'exit 130' INT TERM HUP
+    no_services || die "Cannot write $policy, which keeps services stopped."
+
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -q update > "$log" 2>&1 \
+        && apt-get -q -y --no-install-recommends --no-remove \
+            -o DPkg::Lock::Timeout=120 install "${missing[@]}" > "$log" 2>&1
+    status=$?
+
+    restore_policy
+    trap - EXIT INT TERM HUP
+
+    if [ $status != 0 ]; then
+        grep -E '^(E|W|Err)[: ]' "$log" | tail -n 5 >&2
+
+        if grep -q 'Packages need to be removed' "$log"; then
+            rm -f "$log"
+            die "Other packages would have to go, so nothing was installed." \
+                "Where nginx is not Debian's own, install the rest yourself" \
+                "and build for it: make NGX_SRC=/path/nginx-1.x.y"
+        fi
+
+        rm -f "$log"
+        die "apt-get could not install them: ${missing[*]}"
+    fi
+
+    rm -f "$log"
+}
+
+
+# What is made in a checkout belongs to who owns it: root is needed for apt
+# alone.  Runs the script again as that user, with the settings it was given.
+
+leave_root() {
+    local owner
+
+    [ "$(id -u)" = 0 ] || return 0
+
+    owner=$(stat -c %U "$top")
+
+    case $owner in
+        root | UNKNOWN) return 0 ;;
+    esac
+
+    exec setpriv --reuid "$owner" --regid "$(stat -c %g "$top")" --init-groups \
+        env HOME="$(getent passwd "$owner" | cut -d: -f6)" "$0" "$@"
+}
+
+
+build_packages=( gcc libc6-dev make nginx libnginx-mod-stream nginx-dev
+                 libhiredis-dev libxml2-dev libicu-dev libssl-dev )
+run_packages=( redis-server openssl )
