@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 
-# profanity, in a terminal, logs in over TLS on two hosts and chats.  RFC 6120, 6121, 7590.
+# profanity, in a terminal, logs in over TLS on two hosts and chats.
+# RFC 6120, 6121, 7590.
 
 use strict;
 use warnings;

@@ -51,7 +51,7 @@ my %clients = (
     libstrophe => {
         command => ["$here/../../build/t/strophe_client"],
         probe => 'echo "#include <strophe.h>" | cc -E -o /dev/null -',
-        build => ["$here/strophe_client.c", '-lstrophe'],
+        build => [ [ "$here/strophe_client.c" ], [], '-lstrophe' ],
     },
     'go-sendxmpp' => {
         command => ['perl', "$here/go_sendxmpp_client.pl"],
@@ -100,16 +100,18 @@ sub start {
     return $self;
 }
 
-# build(target, source, library): compiles when the source is the newer one
+# build(target, sources, headers, options): compiles when one is newer
 
 sub build {
-    my ($target, $source, @libs) = @_;
+    my ($target, $sources, $headers, @options) = @_;
 
-    return if -e $target && -M $target < -M $source;
+    return if -e $target && !grep { -M $_ < -M $target } @$sources, @$headers;
 
     make_path(dirname($target));
-    my @cc = ($ENV{CC} // 'cc', '-O2', '-Wall', '-Wextra', '-Werror',
-        '-o', "$target.$$", $source, @libs);
+
+    my @cc = ($ENV{CC} // 'cc', '-O2', '-g', '-Wall', '-Wextra', '-Werror',
+              (grep { /^-D/ } @options), '-o', "$target.$$", @$sources,
+              (grep { !/^-D/ } @options));
 
     system(@cc) == 0 or die "cannot build: @cc\n";
     rename "$target.$$", $target or die "rename: $!\n";

@@ -1,0 +1,120 @@
+package Traffic;
+
+# Runs the traffic generator of this folder from a test.
+#
+#   Traffic::accounts($t, 200);         in the Redis of a Test::XMPP
+#   my $traffic = Traffic->start(targets => [ "127.0.0.1:$port", ... ],
+#       accounts => Traffic::accounts_file($t, 200), ca => $t->ca_file(),
+#       messages => 1000, iq => 20, reconnect => 1, ...);
+#   $traffic->wait(qr/^progress:/);     lines, as Interop has it
+#   $traffic->tell('finish');
+#   my $result = $traffic->result();    { status, lost, doubled, ... }
+#
+# Options are those of the program; without a value (1) they are flags.
+
+use strict;
+use warnings;
+
+use Cwd qw/ abs_path /;
+use File::Basename qw/ dirname /;
+use IO::Select;
+use IPC::Open2;
+
+use lib abs_path(dirname(__FILE__)) . '/../interop';
+use Interop;
+
+our @ISA = 'Interop';
+
+our $PASSWORD = 'load-secret';
+
+my $here = abs_path(dirname(__FILE__));
+my %flags = map { $_ => 1 } qw/ reconnect round hold control /;
+
+
+# The program, compiled when a source is newer
+
+sub program {
+    my $program = "$here/../../build/t/traffic";
+
+    Interop::build($program, [ glob "$here/*.c" ], [ glob "$here/*.h" ],
+                   '-D_GNU_SOURCE', '-lssl', '-lcrypto');
+
+    return $program;
+}
+
+
+# accounts($t, $n [, $domain]): load0 .. in the Redis of the test.  Keys cost
+# much to derive, so one is made and copied: the accounts share password and
+# salt.
+
+sub accounts {
+    my ($t, $n, $domain) = @_;
+
+    $domain //= $t->domain();
+
+    my ($redis, $set) = ($t->redis(), "xmpp:accounts:$domain");
+
+    $t->add_user('load0', $domain, $PASSWORD);
+
+    for my $i (1 .. $n - 1) {
+        $redis->command('COPY', "xmpp:{load0\@$domain}:account",
+                        "xmpp:{load$i\@$domain}:account") == 1
+            or die "cannot copy the account\n";
+        $redis->command('SADD', $set, "load$i\@$domain");
+    }
+
+    return $n;
+}
+
+
+# accounts_file($t, $n [, $domain]): the name of a file with them
+
+sub accounts_file {
+    my ($t, $n, $domain) = @_;
+
+    $domain //= $t->domain();
+
+    $t->write_file('load.txt', join '',
+                   map { "load$_\@$domain $PASSWORD\n" } 0 .. $n - 1);
+
+    return $t->testdir() . '/load.txt';
+}
+
+
+sub start {
+    my ($class, %opt) = @_;
+
+    my $targets = delete $opt{targets};
+    my $self = bless { client => 'traffic', buf => '', lines => [] }, $class;
+
+    my @command = (program(), map { ('--target', $_) } @$targets);
+
+    for my $name (sort grep { defined $opt{$_} } keys %opt) {
+        push @command, "--$name", $flags{$name} ? () : $opt{$name};
+    }
+
+    $self->{pid} = open2($self->{from}, $self->{to}, @command);
+    $self->{select} = IO::Select->new($self->{from});
+
+    return $self;
+}
+
+
+# result([seconds]): waits for the end; the values of the last line and the
+# exit status
+
+sub result {
+    my ($self, $seconds) = @_;
+
+    my ($line) = $self->wait(qr/^result: (.*)/, $seconds // 300);
+    my %result = map { split /=/, $_, 2 } split ' ', $line // '';
+
+    $result{early} = $1 if ($line // '') =~ /early=(.*)/;
+    $result{status} = $self->finish(!defined $line);
+    $result{line} = $line // 'no result: ' . join "\n", $self->said();
+
+    return \%result;
+}
+
+
+1;
