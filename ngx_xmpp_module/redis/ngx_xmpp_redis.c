@@ -61,6 +61,10 @@ ngx_xmpp_redis_create(ngx_pool_t *pool, ngx_log_t *log,
         r->conf.naddrs = 1;
     }
 
+    if (r->conf.ping == 0) {
+        r->conf.ping = NGX_XMPP_REDIS_PING;
+    }
+
     ngx_queue_init(&r->free);
     ngx_queue_init(&r->failed);
 

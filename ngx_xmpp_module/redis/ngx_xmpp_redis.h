@@ -69,6 +69,7 @@ typedef struct {
     ngx_str_t                   name;         /* CLIENT SETNAME; len 0: none */
     ngx_msec_t                  connect_timeout;
     ngx_msec_t                  timeout;      /* of a request, as a whole */
+    ngx_msec_t                  ping;         /* of a subscriber; 0: 15 s */
     ngx_uint_t                  max_queue;    /* requests waiting at most */
 
     ngx_xmpp_redis_message_pt   message;

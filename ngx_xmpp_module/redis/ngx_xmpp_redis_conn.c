@@ -173,7 +173,7 @@ ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn)
     pc.name = &addr->name;
     pc.get = ngx_event_get_peer;
     pc.log = &conn->quiet;
-    pc.log_error = NGX_ERROR_INFO;
+    pc.log_error = NGX_ERROR_IGNORE_ECONNRESET;
 
     ngx_set_errno(0);
 

@@ -173,7 +173,7 @@ ngx_xmpp_redis_pubsub_ready(ngx_xmpp_redis_conn_t *conn)
     conn->reader = reader;
     conn->complained = 0;
 
-    ngx_add_timer(&conn->timer, NGX_XMPP_REDIS_PING);
+    ngx_add_timer(&conn->timer, conn->client->conf.ping);
 
     return NGX_OK;
 }
@@ -185,7 +185,7 @@ ngx_xmpp_redis_pubsub_ping(ngx_xmpp_redis_conn_t *conn)
 {
     ngx_xmpp_redis_req_t  *req;
 
-    ngx_add_timer(&conn->timer, NGX_XMPP_REDIS_PING);
+    ngx_add_timer(&conn->timer, conn->client->conf.ping);
 
     req = ngx_xmpp_redis_req_create(conn->client, ngx_xmpp_redis_req_ping, 1,
                                     &ngx_xmpp_redis_ping);
