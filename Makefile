@@ -8,9 +8,10 @@ NGX_SRC        ?=
 NGX_CONFIGURE  ?=
 NGINX_BIN      ?= nginx
 
-# Variants: a full nginx with the module linked in, or a full nginx and the
-# module under the address and undefined behaviour sanitizers.
+# Variants: a full nginx with the module linked in; a full nginx beside the
+# module; both under the address and undefined behaviour sanitizers.
 STATIC         ?=
+FULL           ?=
 SANITIZE       ?=
 
 BUILD          ?= $(if $(SANITIZE),build-asan,build)
@@ -26,6 +27,7 @@ TLS_PORT       ?= 5223
 RUN_DIR        ?=
 
 TESTS          ?= t/*.t
+NGX_SRCS       ?=
 
 
 ifneq ($(words $(CURDIR)),1)
@@ -47,13 +49,14 @@ sanitizers      = -fsanitize=address,undefined -fno-omit-frame-pointer
 ifneq ($(SANITIZE),)
 override CFLAGS = -O1 -g $(sanitizers) -DNGX_DEBUG_PALLOC=1
 override LDFLAGS = $(sanitizers)
+override FULL    = 1
 endif
 
 # Settings reach the scripts and nested makes by the environment, not as
 # overrides: nginx's makefile has a CFLAGS of its own.
 MAKEOVERRIDES   =
-export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX_BIN STATIC SANITIZE
-export BUILD PREFIX DESTDIR DOMAIN PORT TLS_PORT RUN_DIR TESTS
+export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX_BIN
+export STATIC FULL SANITIZE NGX_SRCS BUILD PREFIX DESTDIR DOMAIN PORT TLS_PORT RUN_DIR TESTS
 
 
 .DEFAULT_GOAL  := all
@@ -63,7 +66,7 @@ export BUILD PREFIX DESTDIR DOMAIN PORT TLS_PORT RUN_DIR TESTS
 all:            nginx xmppctl
 
 help:
-	@cat .make/help
+	@echo; cat .make/help; echo
 
 
 # nginx's own makefile, written by its configure, builds the module.
@@ -75,7 +78,7 @@ $(objs)/.configured: configure ;
 
 nginx:          configure
 	$(Q)$(MAKE) $(if $(V),,-s) -C $(tree) -f $(objs)/Makefile \
-	    $(if $(STATIC),binary,$(if $(SANITIZE),binary modules,modules))
+	    $(if $(STATIC),binary,$(if $(FULL),binary modules,modules))
 	@.make/publish $(objs) $(out)
 
 

@@ -47,7 +47,7 @@ nginx_version() {
 }
 
 
-# nginx_option BINARY NAME DEFAULT: the value of a --NAME=value it was built with
+# nginx_option BINARY NAME DEFAULT: what it was built with as --NAME=value
 
 nginx_option() {
     local value

@@ -106,3 +106,6 @@ leave_root() {
 build_packages=( gcc libc6-dev make nginx libnginx-mod-stream nginx-dev
                  libhiredis-dev libxml2-dev libicu-dev libssl-dev )
 run_packages=( redis-server openssl )
+test_packages=( clang perl libio-socket-ssl-perl libxml-libxml-perl
+                libpcre2-dev zlib1g-dev python3-slixmpp libstrophe-dev
+                go-sendxmpp profanity tmux )

@@ -1,0 +1,51 @@
+#!/usr/bin/perl
+
+# The protocol tests once more, with nginx and the module built under the
+# address and undefined behaviour sanitizers.  The harness fails a test whose
+# logs hold a report.
+#
+# XMPP_SANITIZE_SRC is the source tree to build nginx from; make test sets it.
+
+use strict;
+use warnings;
+
+use Cwd qw/ abs_path /;
+use File::Basename qw/ basename dirname /;
+use Test::More;
+
+my $top = abs_path(dirname(__FILE__) . '/..');
+
+plan(skip_all => 'runs under the sanitizers already') if $ENV{SANITIZE};
+plan(skip_all => 'nginx sources are needed: make test')
+    unless $ENV{XMPP_SANITIZE_SRC};
+
+# not these: they build and look at sources, or are this test
+my @tests = grep { basename($_) !~ /^(?:0[0-2]|7\d)-/ } glob "$top/t/*.t";
+
+plan(tests => 1 + @tests);
+
+delete @ENV{qw/ MAKEFLAGS MAKELEVEL MFLAGS HARNESS_ACTIVE HARNESS_VERSION /};
+delete @ENV{qw/ CFLAGS LDFLAGS NGX_CONFIGURE STATIC /};
+
+$ENV{BUILD} = 'build-asan';
+$ENV{SANITIZE} = 1;
+$ENV{NGX_SRC} = $ENV{XMPP_SANITIZE_SRC};
+$ENV{XMPP_NGINX} = "$top/build-asan/nginx";
+$ENV{XMPP_MODULE} = "$top/build-asan/ngx_xmpp_module.so";
+$ENV{XMPP_XMPPCTL} = "$top/build-asan/xmppctl";
+$ENV{ASAN_OPTIONS} = 'detect_odr_violation=0:detect_leaks=0';
+$ENV{UBSAN_OPTIONS} = 'print_stacktrace=1';
+
+my $output = `make -C '$top' --no-print-directory all 2>&1`;
+
+is($?, 0, 'nginx and the module are built') or do {
+    diag($output);
+    exit;
+};
+
+chdir $top or die "$top: $!\n";
+
+for my $test (@tests) {
+    $output = `prove -v '$test' 2>&1`;
+    is($?, 0, basename($test)) or diag($output);
+}
