@@ -1,0 +1,127 @@
+
+/*
+ * xmppctl, the administrator's tool: accounts in Redis.  A plain program that
+ * shares util/ with the module and blocks where it likes to.
+ *
+ *   ngx_xmpp_ctl.c           arguments, commands, help
+ *   ngx_xmpp_ctl_conf.c      what nginx.conf tells: Redis, prefix, domains
+ *   ngx_xmpp_ctl_redis.c     connection, commands, keys
+ *   ngx_xmpp_ctl_account.c   adduser, passwd, deluser, users
+ *   ngx_xmpp_ctl_ping.c      ping
+ *   ngx_xmpp_ctl_password.c  prompt or stdin
+ *   ngx_xmpp_ctl_nginx.c     nginx's core in small
+ *
+ * Everything lives in one pool and for one command.  A function that fails
+ * has said why on stderr.
+ */
+
+
+#ifndef _NGX_XMPP_CTL_H_INCLUDED_
+#define _NGX_XMPP_CTL_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <hiredis/hiredis.h>
+#include "ngx_xmpp_jid.h"
+
+
+/* the exit status */
+#define NGX_XMPP_CTL_OK        0
+#define NGX_XMPP_CTL_REFUSED   1     /* account, domain, password, health */
+#define NGX_XMPP_CTL_USAGE     2
+#define NGX_XMPP_CTL_REDIS     3     /* not reached, or answered an error */
+#define NGX_XMPP_CTL_CONF      4     /* nginx.conf cannot be read */
+
+/* octets of a password, before SASLprep */
+#define NGX_XMPP_CTL_PASSWORD  1024
+
+
+typedef struct ngx_xmpp_ctl_host_s  ngx_xmpp_ctl_host_t;
+
+/* a domain that nginx.conf serves, in the order of the file */
+struct ngx_xmpp_ctl_host_s {
+    ngx_str_t              name;           /* prepared */
+    ngx_xmpp_ctl_host_t   *next;
+};
+
+
+typedef struct {
+    ngx_pool_t            *pool;
+
+    /* of the command line; NULL or 0: not given */
+    const char            *conf;
+    const char            *url;
+    const char            *prefix_option;
+    ngx_uint_t             db_given;
+    ngx_uint_t             db_option;
+    ngx_uint_t             iterations;
+
+    /* of nginx.conf, or of the options above */
+    ngx_str_t              redis_url;
+    ngx_str_t              prefix;
+    ngx_uint_t             db;
+    ngx_uint_t             hosts_known;    /* no other domain is served */
+    ngx_xmpp_ctl_host_t   *hosts;
+
+    redisContext          *redis;
+} ngx_xmpp_ctl_t;
+
+
+/* says "xmppctl: ..." on stderr, and returns status */
+int ngx_xmpp_ctl_fail(int status, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* the same, for memory that ran out */
+int ngx_xmpp_ctl_no_memory(void);
+
+
+/*
+ * Reads the file: redis_url, db and prefix, where it has them, and hosts.
+ * An exit status.
+ */
+int ngx_xmpp_ctl_conf_read(ngx_xmpp_ctl_t *ctl, const char *name);
+
+
+/* connects to redis_url and selects the database; an exit status */
+int ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl);
+
+/*
+ * Sends a command and waits.  The reply is the caller's, to be freed with
+ * freeReplyObject(); an error reply is a reply.  NULL: the connection broke.
+ */
+redisReply *ngx_xmpp_ctl_command(ngx_xmpp_ctl_t *ctl, ngx_uint_t argc,
+    ngx_str_t *argv);
+
+/* says what an unexpected reply is, frees it, returns the exit status */
+int ngx_xmpp_ctl_bad_reply(redisReply *reply);
+
+/*
+ * Put "PREFIX:{JID}:SUFFIX", "PREFIX:accounts:DOMAIN" and "PREFIX/DB:{JID}"
+ * together; NGX_OK or NGX_ERROR (no memory).
+ */
+ngx_int_t ngx_xmpp_ctl_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
+    const char *suffix, ngx_str_t *key);
+ngx_int_t ngx_xmpp_ctl_list_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *domain,
+    ngx_str_t *key);
+ngx_int_t ngx_xmpp_ctl_channel(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
+    ngx_str_t *channel);
+
+
+/*
+ * Asks for a password, twice, or reads a line; *password is SASLprepped, in
+ * ctl->pool, and the caller wipes it.  An exit status.
+ */
+int ngx_xmpp_ctl_password(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
+    ngx_str_t *password);
+
+
+/* the commands; argv[0] is the first operand; an exit status */
+int ngx_xmpp_ctl_adduser(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_passwd(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_deluser(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_users(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_ping(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+
+
+#endif /* _NGX_XMPP_CTL_H_INCLUDED_ */

@@ -1,0 +1,564 @@
+
+/*
+ * xmppctl's connection to Redis, by hiredis, blocking; and the names of keys.
+ *
+ *   unix:/path
+ *   redis:host[:port]
+ *   redis://[[user]:password@]host[:port][/db]
+ *
+ * The same forms as of the directive xmpp_redis.  IPv6 addresses are in
+ * brackets; user and password may be percent-encoded.
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include "ngx_xmpp_ctl.h"
+#include "ngx_xmpp_scram.h"
+#include "ngx_xmpp_util.h"
+
+
+#define NGX_XMPP_CTL_REDIS_PORT     6379
+#define NGX_XMPP_CTL_REDIS_TIMEOUT  5            /* seconds */
+
+/* no command of ours has more */
+#define NGX_XMPP_CTL_REDIS_ARGS     32
+
+
+typedef struct {
+    ngx_str_t    path;                           /* a unix socket, or: */
+    ngx_str_t    host;
+    int          port;
+
+    ngx_str_t    user;
+    ngx_str_t    password;
+} ngx_xmpp_ctl_url_t;
+
+
+static const char *ngx_xmpp_ctl_url(ngx_xmpp_ctl_t *ctl,
+    ngx_xmpp_ctl_url_t *url);
+static const char *ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl,
+    ngx_str_t *rest, ngx_xmpp_ctl_url_t *url);
+static const char *ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl,
+    ngx_str_t *rest, ngx_xmpp_ctl_url_t *url);
+static ngx_uint_t ngx_xmpp_ctl_prefixed(ngx_str_t *s, const char *prefix);
+static ngx_int_t ngx_xmpp_ctl_digits(u_char *p, u_char *last);
+static ngx_int_t ngx_xmpp_ctl_unescape(ngx_pool_t *pool, u_char *p,
+    u_char *last, ngx_str_t *out);
+static ngx_int_t ngx_xmpp_ctl_hex(u_char c);
+static ngx_int_t ngx_xmpp_ctl_copy(ngx_pool_t *pool, u_char *p, u_char *last,
+    ngx_str_t *out);
+static int ngx_xmpp_ctl_setup(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url);
+static ngx_int_t ngx_xmpp_ctl_join(ngx_pool_t *pool, ngx_uint_t n,
+    ngx_str_t *parts, ngx_str_t *out);
+
+
+/* connects to redis_url and selects the database; an exit status */
+
+int
+ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
+{
+    const char          *err;
+    redisContext        *c;
+    struct timeval       tv;
+    ngx_xmpp_ctl_url_t   url;
+
+    ngx_memzero(&url, sizeof(ngx_xmpp_ctl_url_t));
+
+    err = ngx_xmpp_ctl_url(ctl, &url);
+
+    if (err) {
+        return ngx_xmpp_ctl_fail(ctl->url ? NGX_XMPP_CTL_USAGE
+                                          : NGX_XMPP_CTL_CONF,
+                                 "bad address of Redis: %s", err);
+    }
+
+    tv.tv_sec = NGX_XMPP_CTL_REDIS_TIMEOUT;
+    tv.tv_usec = 0;
+
+    if (url.path.len) {
+        c = redisConnectUnixWithTimeout((char *) url.path.data, tv);
+
+    } else {
+        c = redisConnectWithTimeout((char *) url.host.data, url.port, tv);
+    }
+
+    if (c == NULL) {
+        return ngx_xmpp_ctl_no_memory();
+    }
+
+    ctl->redis = c;
+
+    if (c->err) {
+        return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
+                                 "cannot reach Redis at %s: %s",
+                                 (char *) (url.path.len ? url.path.data
+                                                        : url.host.data),
+                                 c->errstr);
+    }
+
+    (void) redisSetTimeout(c, tv);
+
+    return ngx_xmpp_ctl_setup(ctl, &url);
+}
+
+
+/* AUTH and SELECT, where needed */
+
+static int
+ngx_xmpp_ctl_setup(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
+{
+    u_char       number[NGX_INT_T_LEN];
+    ngx_str_t    argv[3];
+    ngx_uint_t   n;
+    redisReply  *reply;
+
+    if (url->password.len) {
+        n = 0;
+
+        ngx_str_set(&argv[n++], "AUTH");
+
+        if (url->user.len) {
+            argv[n++] = url->user;
+        }
+
+        argv[n++] = url->password;
+
+        reply = ngx_xmpp_ctl_command(ctl, n, argv);
+
+        if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
+            return ngx_xmpp_ctl_bad_reply(reply);
+        }
+
+        freeReplyObject(reply);
+    }
+
+    if (ctl->db == 0) {
+        return NGX_XMPP_CTL_OK;
+    }
+
+    ngx_str_set(&argv[0], "SELECT");
+
+    argv[1].data = number;
+    argv[1].len = ngx_xmpp_scram_number(number, ctl->db) - number;
+
+    reply = ngx_xmpp_ctl_command(ctl, 2, argv);
+
+    if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
+        return ngx_xmpp_ctl_bad_reply(reply);
+    }
+
+    freeReplyObject(reply);
+
+    return NGX_XMPP_CTL_OK;
+}
+
+
+/* sends a command and waits for its reply; NULL: said why */
+
+redisReply *
+ngx_xmpp_ctl_command(ngx_xmpp_ctl_t *ctl, ngx_uint_t argc, ngx_str_t *argv)
+{
+    size_t       lens[NGX_XMPP_CTL_REDIS_ARGS];
+    ngx_uint_t   i;
+    redisReply  *reply;
+    const char  *args[NGX_XMPP_CTL_REDIS_ARGS];
+
+    for (i = 0; i < argc && i < NGX_XMPP_CTL_REDIS_ARGS; i++) {
+        args[i] = (char *) argv[i].data;
+        lens[i] = argv[i].len;
+    }
+
+    reply = redisCommandArgv(ctl->redis, (int) i, args, lens);
+
+    if (reply == NULL) {
+        (void) ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
+                                 "the connection to Redis broke: %s",
+                                 ctl->redis->err == REDIS_ERR_IO
+                                 && errno == EAGAIN
+                                 ? "no answer in time" : ctl->redis->errstr);
+    }
+
+    return reply;
+}
+
+
+/* reports and frees a reply that is not what was expected, or NULL */
+
+int
+ngx_xmpp_ctl_bad_reply(redisReply *reply)
+{
+    if (reply == NULL) {
+        return NGX_XMPP_CTL_REDIS;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        (void) ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS, "Redis says: %s",
+                                 reply->str);
+
+    } else {
+        (void) ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
+                                 "Redis gave an answer of type %d that makes"
+                                 " no sense here", reply->type);
+    }
+
+    freeReplyObject(reply);
+
+    return NGX_XMPP_CTL_REDIS;
+}
+
+
+/* "PREFIX:{JID}:SUFFIX" */
+
+ngx_int_t
+ngx_xmpp_ctl_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare, const char *suffix,
+    ngx_str_t *key)
+{
+    ngx_str_t  parts[5];
+
+    parts[0] = ctl->prefix;
+    ngx_str_set(&parts[1], ":{");
+    ngx_str_set(&parts[3], "}:");
+    parts[4].data = (u_char *) suffix;
+    parts[4].len = ngx_strlen(suffix);
+
+    if (ngx_xmpp_key_escape(ctl->pool, bare, &parts[2]) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_xmpp_ctl_join(ctl->pool, 5, parts, key);
+}
+
+
+/* "PREFIX:accounts:DOMAIN" */
+
+ngx_int_t
+ngx_xmpp_ctl_list_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *domain, ngx_str_t *key)
+{
+    ngx_str_t  parts[3];
+
+    parts[0] = ctl->prefix;
+    ngx_str_set(&parts[1], ":accounts:");
+
+    if (ngx_xmpp_key_escape(ctl->pool, domain, &parts[2]) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_xmpp_ctl_join(ctl->pool, 3, parts, key);
+}
+
+
+/* "PREFIX/DB:{JID}": pub/sub knows no databases */
+
+ngx_int_t
+ngx_xmpp_ctl_channel(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare, ngx_str_t *channel)
+{
+    u_char     number[NGX_INT_T_LEN];
+    ngx_str_t  parts[6];
+
+    parts[0] = ctl->prefix;
+    ngx_str_set(&parts[1], "/");
+    parts[2].data = number;
+    parts[2].len = ngx_xmpp_scram_number(number, ctl->db) - number;
+    ngx_str_set(&parts[3], ":{");
+    ngx_str_set(&parts[5], "}");
+
+    if (ngx_xmpp_key_escape(ctl->pool, bare, &parts[4]) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_xmpp_ctl_join(ctl->pool, 6, parts, channel);
+}
+
+
+static ngx_int_t
+ngx_xmpp_ctl_join(ngx_pool_t *pool, ngx_uint_t n, ngx_str_t *parts,
+    ngx_str_t *out)
+{
+    u_char      *p;
+    size_t       len;
+    ngx_uint_t   i;
+
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        len += parts[i].len;
+    }
+
+    p = ngx_pnalloc(pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    out->data = p;
+    out->len = len;
+
+    for (i = 0; i < n; i++) {
+        p = ngx_cpymem(p, parts[i].data, parts[i].len);
+    }
+
+    return NGX_OK;
+}
+
+
+/* parses ctl->redis_url; sets ctl->db, too; NULL, or what is wrong */
+
+static const char *
+ngx_xmpp_ctl_url(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
+{
+    u_char      *last;
+    ngx_str_t    rest;
+    const char  *err;
+
+    rest = ctl->redis_url;
+    last = rest.data + rest.len;
+
+    if (ngx_xmpp_ctl_prefixed(&rest, "unix:")) {
+
+        if (rest.len == 5) {
+            return "a path is missing after \"unix:\"";
+        }
+
+        if (ngx_xmpp_ctl_copy(ctl->pool, rest.data + 5, last, &url->path)
+            != NGX_OK)
+        {
+            return "no memory";
+        }
+
+        return NULL;
+    }
+
+    if (ngx_xmpp_ctl_prefixed(&rest, "redis://")) {
+        rest.data += 8;
+        rest.len -= 8;
+
+        err = ngx_xmpp_ctl_url_authority(ctl, &rest, url);
+        if (err) {
+            return err;
+        }
+
+    } else if (ngx_xmpp_ctl_prefixed(&rest, "redis:")) {
+        rest.data += 6;
+        rest.len -= 6;
+
+    } else {
+        return "it must begin with \"unix:\" or \"redis:\"";
+    }
+
+    return ngx_xmpp_ctl_url_host(ctl, &rest, url);
+}
+
+
+/* takes "[user]:password@" and "/db" off rest */
+
+static const char *
+ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
+    ngx_xmpp_ctl_url_t *url)
+{
+    u_char     *p, *at, *last, *colon;
+    ngx_int_t   db;
+
+    last = rest->data + rest->len;
+
+    p = ngx_strlchr(rest->data, last, '/');
+
+    if (p) {
+
+        if (p + 1 < last) {
+            db = ngx_xmpp_ctl_digits(p + 1, last);
+
+            if (db == NGX_ERROR) {
+                return "the database after \"/\" is not a number";
+            }
+
+            ctl->db = db;
+        }
+
+        last = p;
+    }
+
+    for (at = last; at > rest->data && at[-1] != '@'; at--) { /* void */ }
+
+    if (at > rest->data) {
+        colon = ngx_strlchr(rest->data, at - 1, ':');
+
+        if (colon == NULL) {
+            return "there is a user, but no password";
+        }
+
+        if (ngx_xmpp_ctl_unescape(ctl->pool, rest->data, colon, &url->user)
+            != NGX_OK
+            || ngx_xmpp_ctl_unescape(ctl->pool, colon + 1, at - 1,
+                                     &url->password)
+               != NGX_OK)
+        {
+            return "user or password have a bad \"%\" escape";
+        }
+    }
+
+    rest->data = at;
+    rest->len = last - at;
+
+    return NULL;
+}
+
+
+/* host[:port] or [IPv6 address][:port] */
+
+static const char *
+ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
+    ngx_xmpp_ctl_url_t *url)
+{
+    u_char     *p, *last, *end;
+    ngx_int_t   port;
+
+    p = rest->data;
+    last = rest->data + rest->len;
+
+    if (rest->len && *p == '[') {
+        end = ngx_strlchr(++p, last, ']');
+
+        if (end == NULL) {
+            return "a \"]\" is missing";
+        }
+
+        rest->data = end + 1;
+
+    } else {
+        end = ngx_strlchr(p, last, ':');
+        end = end ? end : last;
+
+        rest->data = end;
+    }
+
+    if (end == p) {
+        return "the host is missing";
+    }
+
+    url->port = NGX_XMPP_CTL_REDIS_PORT;
+
+    if (rest->data < last) {
+
+        port = (*rest->data == ':') ? ngx_xmpp_ctl_digits(rest->data + 1, last)
+                                    : NGX_ERROR;
+
+        if (port < 1 || port > 65535) {
+            return "the port is not a number from 1 to 65535";
+        }
+
+        url->port = (int) port;
+    }
+
+    if (ngx_xmpp_ctl_copy(ctl->pool, p, end, &url->host) != NGX_OK) {
+        return "no memory";
+    }
+
+    return NULL;
+}
+
+
+static ngx_uint_t
+ngx_xmpp_ctl_prefixed(ngx_str_t *s, const char *prefix)
+{
+    size_t  len;
+
+    len = ngx_strlen(prefix);
+
+    return s->len >= len && strncasecmp((char *) s->data, prefix, len) == 0;
+}
+
+
+static ngx_int_t
+ngx_xmpp_ctl_digits(u_char *p, u_char *last)
+{
+    ngx_int_t  n;
+
+    if (p == last || last - p > 9) {
+        return NGX_ERROR;
+    }
+
+    for (n = 0; p < last; p++) {
+
+        if (*p < '0' || *p > '9') {
+            return NGX_ERROR;
+        }
+
+        n = n * 10 + (*p - '0');
+    }
+
+    return n;
+}
+
+
+static ngx_int_t
+ngx_xmpp_ctl_unescape(ngx_pool_t *pool, u_char *p, u_char *last,
+    ngx_str_t *out)
+{
+    u_char     *dst;
+    ngx_int_t   high, low;
+
+    dst = ngx_pnalloc(pool, last - p + 1);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    out->data = dst;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p != '%') {
+            *dst++ = *p;
+            continue;
+        }
+
+        if (last - p < 3) {
+            return NGX_ERROR;
+        }
+
+        high = ngx_xmpp_ctl_hex(p[1]);
+        low = ngx_xmpp_ctl_hex(p[2]);
+
+        if (high == NGX_ERROR || low == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        *dst++ = (u_char) (high << 4 | low);
+        p += 2;
+    }
+
+    out->len = dst - out->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_xmpp_ctl_hex(u_char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+
+    c = ngx_tolower(c);
+
+    return (c >= 'a' && c <= 'f') ? c - 'a' + 10 : NGX_ERROR;
+}
+
+
+/* a copy with a '\0' after it, for hiredis */
+
+static ngx_int_t
+ngx_xmpp_ctl_copy(ngx_pool_t *pool, u_char *p, u_char *last, ngx_str_t *out)
+{
+    out->len = last - p;
+
+    out->data = ngx_pnalloc(pool, out->len + 1);
+    if (out->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(out->data, p, out->len);
+    out->data[out->len] = '\0';
+
+    return NGX_OK;
+}
