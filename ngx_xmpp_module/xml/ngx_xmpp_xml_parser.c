@@ -36,7 +36,7 @@ static ngx_xmpp_xml_event_e ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p,
 static void ngx_xmpp_parser_cleanup(void *data);
 
 
-static ngx_str_t  ngx_xmpp_parser_none = ngx_null_string;
+static ngx_str_t  ngx_xmpp_parser_none = ngx_string("");
 
 
 /*
@@ -69,6 +69,7 @@ ngx_xmpp_parser_create(ngx_pool_t *pool, ngx_xmpp_xml_limits_t *limits,
     p->limits = limits;
     p->get_pool = get_pool;
     p->data = data;
+    p->lang.data = p->lang_buf;
 
     return p;
 }
@@ -308,7 +309,8 @@ ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p)
 /*
  * Makes a context and brings it to where the stream is.  XML_PARSE_IGNORE_ENC
  * keeps libxml2 from switching to a declared encoding, or looking for it: the
- * scanner has seen to the declaration.
+ * scanner has seen to the declaration.  Without XML_PARSE_NOENT, "&amp;" in
+ * an attribute would come as "&#38;"; entities of others there are none.
  */
 
 static void
@@ -321,7 +323,8 @@ ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p)
         return;
     }
 
-    (void) xmlCtxtUseOptions(p->ctxt, XML_PARSE_NONET|XML_PARSE_IGNORE_ENC);
+    (void) xmlCtxtUseOptions(p->ctxt, XML_PARSE_NONET|XML_PARSE_NOENT
+                                      |XML_PARSE_IGNORE_ENC);
 
     if (p->depth == 0) {
         return;
@@ -400,6 +403,7 @@ ngx_xmpp_parser_reset(ngx_xmpp_parser_t *p)
     p->limits = old.limits;
     p->get_pool = old.get_pool;
     p->data = old.data;
+    p->lang.data = p->lang_buf;
     p->restarted = 1;
 }
 

@@ -70,6 +70,24 @@ xmlSAXHandler  ngx_xmpp_xml_sax = {
 };
 
 
+/* bytes that no URI and no IRI contains, RFC 3986, 2 and RFC 3987, 2.2 */
+
+static uint32_t  ngx_xmpp_xml_no_uri[] = {
+    0xffffffff, /* 1111 1111 1111 1111  1111 1111 1111 1111 */
+
+                /* ?>=< ;:98 7654 3210  /.-, +*)( '&%$ #"!  */
+    0x50000005, /* 0101 0000 0000 0000  0000 0000 0000 0101 */
+
+                /* _^]\ [ZYX WVUT SRQP  ONML KJIH GFED CBA@ */
+    0x50000000, /* 0101 0000 0000 0000  0000 0000 0000 0000 */
+
+                /*  ~}| {zyx wvut srqp  onml kjih gfed cba` */
+    0xb8000001, /* 1011 1000 0000 0000  0000 0000 0000 0001 */
+
+    0x00000000, 0x00000000, 0x00000000, 0x00000000
+};
+
+
 /* the header that nearly all clients send */
 
 ngx_xmpp_xml_root_t  ngx_xmpp_xml_client_root = {
@@ -208,9 +226,7 @@ ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p, const xmlChar *prefix,
 
         for (ch = ns[2 * i + 1]; *ch; ch++) {
 
-            if (*ch <= ' ' || *ch == 0x7f
-                || (*ch < 0x7f && ngx_strchr("<>\"{}|\\^`", *ch)))
-            {
+            if (ngx_xmpp_xml_no_uri[*ch >> 5] & (1U << (*ch & 0x1f))) {
                 ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
                                      "namespace is not a URI");
                 return NGX_DECLINED;
@@ -304,7 +320,7 @@ ngx_xmpp_xml_sax_ns(ngx_xmpp_xml_t *parent, const xmlChar *uri, ngx_str_t *ns)
     ngx_str_t  *known;
 
     if (uri == NULL || *uri == '\0') {
-        ngx_str_null(ns);
+        ngx_str_set(ns, "");
         return 0;
     }
 
@@ -383,8 +399,9 @@ ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p, const xmlChar *name,
         return NGX_ERROR;
     }
 
-    ngx_memzero(root, sizeof(ngx_xmpp_xml_root_t));
     p->root = root;
+    ngx_str_set(&root->prefix, "");
+    ngx_str_set(&root->default_ns, "");
 
     m = (u_char *) (root + 1);
     root->tag.data = m;

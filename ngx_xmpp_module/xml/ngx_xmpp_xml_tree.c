@@ -20,7 +20,7 @@ static ngx_xmpp_xml_attr_t *ngx_xmpp_xml_find_attr(ngx_xmpp_xml_t *e,
     ngx_str_t *ns, const char *name);
 
 
-static ngx_str_t  ngx_xmpp_xml_no_ns = ngx_null_string;
+static ngx_str_t  ngx_xmpp_xml_no_ns = ngx_string("");
 
 
 /* A detached element; ns NULL: in no namespace. */
@@ -36,10 +36,7 @@ ngx_xmpp_xml_create(ngx_pool_t *pool, ngx_str_t *name, ngx_str_t *ns)
     }
 
     e->name = *name;
-
-    if (ns) {
-        e->ns = *ns;
-    }
+    e->ns = ns ? *ns : ngx_xmpp_xml_no_ns;
 
     return e;
 }

@@ -28,6 +28,17 @@
     (NGX_XMPP_XML_TEXT | ngx_xmpp_xml_bit('"') | ngx_xmpp_xml_bit('\'')       \
      | ngx_xmpp_xml_bit('\t') | ngx_xmpp_xml_bit('\n'))
 
+/*
+ * Eight bytes at once: the high bit of a byte of _zero(n) is set if that byte
+ * of n is zero.  Ignoring one to three bits, three comparisons find all that
+ * is ever escaped, and a few others.
+ */
+#define ngx_xmpp_xml_all(ch)   ((ch) * 0x0101010101010101ULL)
+#define ngx_xmpp_xml_zero(n)                                                  \
+    (((n) - ngx_xmpp_xml_all(1)) & ~(n) & ngx_xmpp_xml_all(0x80))
+#define ngx_xmpp_xml_like(n, bits, ch)                                        \
+    ngx_xmpp_xml_zero(((n) | ngx_xmpp_xml_all(bits)) ^ ngx_xmpp_xml_all(ch))
+
 
 static size_t ngx_xmpp_xml_start_size(ngx_xmpp_xml_t *e, ngx_str_t *scope);
 static u_char *ngx_xmpp_xml_start_write(u_char *p, ngx_xmpp_xml_t *e,
@@ -37,6 +48,7 @@ static ngx_uint_t ngx_xmpp_xml_prefix(ngx_xmpp_xml_t *e,
 static u_char *ngx_xmpp_xml_prefix_write(u_char *p, ngx_uint_t n);
 static size_t ngx_xmpp_xml_size_of(ngx_str_t *s, uint64_t mask);
 static u_char *ngx_xmpp_xml_copy(u_char *p, ngx_str_t *s, uint64_t mask);
+static u_char *ngx_xmpp_xml_special(u_char *pos, u_char *last, uint64_t mask);
 static ngx_str_t *ngx_xmpp_xml_entity(u_char ch);
 
 
@@ -306,10 +318,11 @@ ngx_xmpp_xml_size_of(ngx_str_t *s, uint64_t mask)
     size = s->len;
     last = s->data + s->len;
 
-    for (pos = s->data; pos < last; pos++) {
-        if (*pos <= '>' && (mask & ngx_xmpp_xml_bit(*pos))) {
-            size += ngx_xmpp_xml_entity(*pos)->len - 1;
-        }
+    for (pos = ngx_xmpp_xml_special(s->data, last, mask);
+         pos < last;
+         pos = ngx_xmpp_xml_special(pos + 1, last, mask))
+    {
+        size += ngx_xmpp_xml_entity(*pos)->len - 1;
     }
 
     return size;
@@ -325,23 +338,58 @@ ngx_xmpp_xml_copy(u_char *p, ngx_str_t *s, uint64_t mask)
     run = s->data;
     last = s->data + s->len;
 
-    for (pos = s->data; pos < last; pos++) {
+    while (run < last) {
+        pos = ngx_xmpp_xml_special(run, last, mask);
+        p = ngx_cpymem(p, run, pos - run);
 
-        if (*pos <= '>' && (mask & ngx_xmpp_xml_bit(*pos))) {
-            p = ngx_cpymem(p, run, pos - run);
+        if (pos == last) {
+            break;
+        }
 
-            entity = ngx_xmpp_xml_entity(*pos);
-            p = ngx_cpymem(p, entity->data, entity->len);
+        entity = ngx_xmpp_xml_entity(*pos);
+        p = ngx_cpymem(p, entity->data, entity->len);
 
-            run = pos + 1;
+        run = pos + 1;
+    }
+
+    return p;
+}
+
+
+/* the first byte to be escaped in [pos, last), or last */
+
+static u_char *
+ngx_xmpp_xml_special(u_char *pos, u_char *last, uint64_t mask)
+{
+    u_char    *end;
+    uint64_t   n;
+
+    while (pos < last) {
+
+        end = last;
+
+        while (last - pos >= 8) {
+            ngx_memcpy(&n, pos, 8);
+
+            if (ngx_xmpp_xml_like(n, 0x02, 0x3e)        /* < > */
+                | ngx_xmpp_xml_like(n, 0x05, 0x27)      /* & ' " */
+                | ngx_xmpp_xml_like(n, 0x07, 0x0f))     /* TAB LF CR */
+            {
+                end = pos + 8;
+                break;
+            }
+
+            pos += 8;
+        }
+
+        for ( /* void */ ; pos < end; pos++) {
+            if (*pos <= '>' && (mask & ngx_xmpp_xml_bit(*pos))) {
+                return pos;
+            }
         }
     }
 
-    if (run == last) {
-        return p;
-    }
-
-    return ngx_cpymem(p, run, last - run);
+    return last;
 }
 
 

@@ -1,0 +1,40 @@
+/*
+ * Log lines of a connection say whom they are about: nginx appends the
+ * client and the server, this appends the JID.
+ */
+
+
+#include "ngx_xmpp.h"
+
+
+/* installed as the stream session's log_handler; c->data stays nginx's */
+
+u_char *
+ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char                *p;
+    ngx_xmpp_stream_t     *st;
+    ngx_stream_session_t  *s;
+
+    s = log->data;
+    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
+
+    if (st == NULL) {
+        return buf;
+    }
+
+    p = buf;
+
+    if (st->session) {
+        p = ngx_snprintf(buf, len, ", jid: %V", &st->session->jid.full);
+
+    } else if (st->user.len) {
+        p = ngx_snprintf(buf, len, ", jid: %V@%V", &st->user,
+                         &st->host->name);
+
+    } else if (st->host) {
+        p = ngx_snprintf(buf, len, ", xmpp host: %V", &st->host->name);
+    }
+
+    return p;
+}

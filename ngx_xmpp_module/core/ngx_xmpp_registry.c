@@ -1,0 +1,311 @@
+/*
+ * The registry: which accounts have a session in this worker, and the bells
+ * that ring for them.
+ *
+ * An account node exists while it has a session here, and subscribes to the
+ * account's channel once.  Bells are numbered per account; the node keeps the
+ * last number heard and the highest number that this worker rang itself:
+ * while the second is ahead, a bell is still on its way, and nothing may
+ * overtake it by a local shortcut (cluster.md, rule 6).
+ *
+ * After a lost subscriber connection all nodes subscribe again; after a lost
+ * command connection all sessions put their record back, in case Redis lost
+ * it.  Nodes come from the heap and are freed with their last session.
+ */
+
+
+#include "ngx_xmpp.h"
+
+
+static void ngx_xmpp_registry_subscribed(void *data,
+    ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
+static ngx_xmpp_session_t *ngx_xmpp_registry_session(ngx_xmpp_account_t *a,
+    u_char *sid, size_t len);
+
+
+/* the node of a key tag, made if there is none; NULL: no memory */
+
+ngx_xmpp_account_t *
+ngx_xmpp_registry_get(ngx_xmpp_worker_t *w, ngx_str_t *tag)
+{
+    ngx_xmpp_account_t  *a;
+
+    a = ngx_xmpp_registry_find(w, tag);
+    if (a != NULL) {
+        return a;
+    }
+
+    a = ngx_alloc(sizeof(ngx_xmpp_account_t) + tag->len, w->log);
+    if (a == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(a, sizeof(ngx_xmpp_account_t));
+
+    a->worker = w;
+    a->sn.str.len = tag->len;
+    a->sn.str.data = (u_char *) a + sizeof(ngx_xmpp_account_t);
+    ngx_memcpy(a->sn.str.data, tag->data, tag->len);
+    a->sn.node.key = ngx_crc32_short(tag->data, tag->len);
+
+    ngx_queue_init(&a->sessions);
+    ngx_rbtree_insert(&w->accounts, &a->sn.node);
+
+    return a;
+}
+
+
+ngx_xmpp_account_t *
+ngx_xmpp_registry_find(ngx_xmpp_worker_t *w, ngx_str_t *tag)
+{
+    return (ngx_xmpp_account_t *)
+               ngx_str_rbtree_lookup(&w->accounts, tag,
+                                     ngx_crc32_short(tag->data, tag->len));
+}
+
+
+/*
+ * Begins to subscribe unless it is under way; all sessions that wait are told
+ * later.  NGX_OK, or NGX_ERROR: nothing was sent.
+ */
+
+ngx_int_t
+ngx_xmpp_registry_subscribe(ngx_xmpp_account_t *a)
+{
+    if (a->req) {
+        return NGX_OK;
+    }
+
+    a->req = ngx_xmpp_store_subscribe(a->worker->store, &a->sn.str,
+                                      ngx_xmpp_registry_subscribed, a);
+
+    return a->req ? NGX_OK : NGX_ERROR;
+}
+
+
+static void
+ngx_xmpp_registry_subscribed(void *data, ngx_xmpp_store_result_t *res)
+{
+    ngx_xmpp_account_t *a = data;
+
+    ngx_queue_t         *q, *next;
+    ngx_xmpp_session_t  *xs;
+
+    a->req = NULL;
+    a->subscribed = (res->rc == NGX_OK);
+
+    /* a session that fails leaves the queue, the last one frees the node */
+
+    for (q = ngx_queue_head(&a->sessions); /* void */ ; q = next) {
+        xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
+        next = ngx_queue_next(q);
+
+        if (next == ngx_queue_sentinel(&a->sessions)) {
+            ngx_xmpp_session_subscribed(xs, res->rc);
+            return;
+        }
+
+        ngx_xmpp_session_subscribed(xs, res->rc);
+    }
+}
+
+
+/* a session has left: the last one takes the node and its channel along */
+
+void
+ngx_xmpp_registry_leave(ngx_xmpp_account_t *a)
+{
+    if (!ngx_queue_empty(&a->sessions)) {
+        return;
+    }
+
+    ngx_xmpp_store_unsubscribe(a->worker->store, &a->sn.str, a->req);
+
+    ngx_rbtree_delete(&a->worker->accounts, &a->sn.node);
+    ngx_free(a);
+}
+
+
+/* a bell from the store; data is the worker */
+
+void
+ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell)
+{
+    ngx_xmpp_worker_t *w = data;
+
+    ngx_queue_t         *q, *next;
+    ngx_xmpp_account_t  *a;
+    ngx_xmpp_session_t  *xs;
+
+    a = ngx_xmpp_registry_find(w, &bell->tag);
+
+    if (a == NULL) {
+        return;
+    }
+
+    if (a->heard && bell->previous > a->heard) {
+        ngx_log_error(NGX_LOG_WARN, w->log, 0,
+                      "xmpp missed messages for \"%V\" while Redis was away",
+                      &a->sn.str);
+    }
+
+    a->heard = bell->number;
+
+    if (bell->kind == NGX_XMPP_BELL_STANZA) {
+        ngx_xmpp_registry_stanza(a, bell);
+        return;
+    }
+
+    /* ending is posted: no session leaves the queue within this loop */
+
+    for (q = ngx_queue_head(&a->sessions);
+         q != ngx_queue_sentinel(&a->sessions);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
+
+        if (bell->kind == NGX_XMPP_BELL_CONFLICT) {
+            if (ngx_xmpp_str_eq(&xs->jid.resource, &bell->body)) {
+                ngx_xmpp_session_fence(xs, bell->epoch);
+            }
+
+        } else if (bell->kind == NGX_XMPP_BELL_REMOVED) {
+            xs->displaced = 1;
+
+            if (xs->stream) {
+                xs->stream->transport->close(xs->stream,
+                                             NGX_XMPP_SE_NOT_AUTHORIZED,
+                                             "the account was removed");
+            }
+        }
+    }
+}
+
+
+/* one packet for all of its targets in this worker */
+
+static void
+ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    u_char              *p, *last, *colon;
+    uint64_t             epoch;
+    ngx_xmpp_packet_t   *pkt;
+    ngx_xmpp_session_t  *xs;
+
+    pkt = NULL;
+    p = bell->targets.data;
+    last = p + bell->targets.len;
+
+    while (p < last) {
+        colon = ngx_strlchr(p, last, ':');
+        if (colon == NULL) {
+            break;
+        }
+
+        xs = ngx_xmpp_registry_session(a, p, colon - p);
+
+        for (epoch = 0, p = colon + 1; p < last && *p != ','; p++) {
+            epoch = epoch * 10 + (*p - '0');
+        }
+
+        p++;
+
+        if (xs == NULL) {
+            continue;
+        }
+
+        /* a higher epoch: the resource went elsewhere (cluster.md, rule 4) */
+
+        if (xs->epoch && epoch > xs->epoch) {
+            ngx_xmpp_session_fence(xs, epoch);
+            continue;
+        }
+
+        if (pkt == NULL) {
+            pkt = ngx_xmpp_packet_copy(a->worker->log, bell->body.data,
+                                       bell->body.len);
+            if (pkt == NULL) {
+                return;
+            }
+        }
+
+        ngx_xmpp_session_output(xs, pkt);
+    }
+
+    if (pkt) {
+        ngx_xmpp_packet_release(pkt);
+    }
+}
+
+
+static ngx_xmpp_session_t *
+ngx_xmpp_registry_session(ngx_xmpp_account_t *a, u_char *sid, size_t len)
+{
+    ngx_queue_t         *q;
+    ngx_xmpp_session_t  *xs;
+
+    for (q = ngx_queue_head(&a->sessions);
+         q != ngx_queue_sentinel(&a->sessions);
+         q = ngx_queue_next(q))
+    {
+        xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
+
+        if (xs->sid.len == len && ngx_memcmp(xs->sid.data, sid, len) == 0) {
+            return xs;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* Redis came or went; data is the worker */
+
+void
+ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber, ngx_uint_t ready)
+{
+    ngx_xmpp_worker_t *w = data;
+
+    ngx_queue_t         *q;
+    ngx_rbtree_node_t   *node;
+    ngx_xmpp_account_t  *a;
+    ngx_xmpp_session_t  *xs;
+
+    if (w->accounts.root == w->accounts.sentinel) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(w->accounts.root, w->accounts.sentinel);
+         node;
+         node = ngx_rbtree_next(&w->accounts, node))
+    {
+        a = (ngx_xmpp_account_t *) node;
+
+        if (subscriber) {
+            a->subscribed = 0;
+
+            if (ready && ngx_xmpp_registry_subscribe(a) != NGX_OK) {
+                ngx_log_error(NGX_LOG_ERR, w->log, 0,
+                              "xmpp could not subscribe \"%V\" again",
+                              &a->sn.str);
+            }
+
+            continue;
+        }
+
+        if (!ready) {
+            continue;
+        }
+
+        for (q = ngx_queue_head(&a->sessions);
+             q != ngx_queue_sentinel(&a->sessions);
+             q = ngx_queue_next(q))
+        {
+            xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
+            ngx_xmpp_session_reassert(xs);
+        }
+    }
+}

@@ -1,0 +1,592 @@
+/*
+ * The one header that a feature includes: the objects of the core, who owns
+ * them, and the tables through which features join.
+ *
+ *   worker    one per process: Redis, registry of accounts, free lists
+ *   host      one per xmpp_host{}: configuration and compiled tables
+ *   stream    one per socket (from c->pool): parser, negotiation, output
+ *   session   one per bound resource, own pool; outlives its stream
+ *   account   a bare JID that has sessions in this worker: its subscription
+ *   stanza    one inbound stanza of a session, from the stanza pool
+ *   packet    immutable serialized bytes, reference counted
+ *
+ * Layers: util, xml, redis <- store <- core <- stream, transport, im, xep.
+ * The core reaches a stream's socket only through its transport's vtable.
+ */
+
+
+#ifndef _NGX_XMPP_H_INCLUDED_
+#define _NGX_XMPP_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <ngx_thread_pool.h>
+#include <ngx_stream.h>
+#include <ngx_stream_ssl_module.h>
+
+#include "ngx_xmpp_order.h"
+#include "ngx_xmpp_util.h"
+#include "ngx_xmpp_jid.h"
+#include "ngx_xmpp_xml.h"
+#include "ngx_xmpp_store.h"
+
+
+/* renamed in nginx 1.25.5 */
+#if (nginx_version >= 1025005)
+typedef ngx_stream_ssl_srv_conf_t       ngx_xmpp_ssl_conf_t;
+#else
+typedef ngx_stream_ssl_conf_t           ngx_xmpp_ssl_conf_t;
+#endif
+
+
+#define NGX_XMPP_VERSION                "0.1.0"
+
+
+typedef struct ngx_xmpp_worker_s        ngx_xmpp_worker_t;
+typedef struct ngx_xmpp_host_s          ngx_xmpp_host_t;
+typedef struct ngx_xmpp_stream_s        ngx_xmpp_stream_t;
+typedef struct ngx_xmpp_session_s       ngx_xmpp_session_t;
+typedef struct ngx_xmpp_account_s       ngx_xmpp_account_t;
+typedef struct ngx_xmpp_stanza_s        ngx_xmpp_stanza_t;
+typedef struct ngx_xmpp_packet_s        ngx_xmpp_packet_t;
+typedef struct ngx_xmpp_out_s           ngx_xmpp_out_t;
+typedef struct ngx_xmpp_sasl_s          ngx_xmpp_sasl_t;
+
+
+/* ---- kinds of stanzas and of addresses, as masks for the tables ---- */
+
+#define NGX_XMPP_MESSAGE                0x00000001
+#define NGX_XMPP_PRESENCE               0x00000002
+#define NGX_XMPP_IQ_GET                 0x00000004
+#define NGX_XMPP_IQ_SET                 0x00000008
+#define NGX_XMPP_IQ_RESULT              0x00000010
+#define NGX_XMPP_IQ_ERROR               0x00000020
+#define NGX_XMPP_IQ_REQUEST             (NGX_XMPP_IQ_GET|NGX_XMPP_IQ_SET)
+#define NGX_XMPP_IQ                     (NGX_XMPP_IQ_REQUEST                  \
+                                         |NGX_XMPP_IQ_RESULT                  \
+                                         |NGX_XMPP_IQ_ERROR)
+
+#define NGX_XMPP_TO_SELF                0x00000100  /* none, or own bare JID */
+#define NGX_XMPP_TO_BARE                0x00000200  /* another local account */
+#define NGX_XMPP_TO_FULL                0x00000400  /* a local full JID */
+#define NGX_XMPP_TO_HOST                0x00000800  /* a host of ours */
+#define NGX_XMPP_TO_REMOTE              0x00001000  /* not ours */
+#define NGX_XMPP_TO_ANY                 0x00001f00
+
+
+/* the type attribute; one enum, since a handler knows its kind */
+typedef enum {
+    NGX_XMPP_TYPE_NONE = 0,             /* message: normal; presence: none */
+    NGX_XMPP_TYPE_CHAT,
+    NGX_XMPP_TYPE_HEADLINE,
+    NGX_XMPP_TYPE_GROUPCHAT,
+    NGX_XMPP_TYPE_ERROR,
+    NGX_XMPP_TYPE_UNAVAILABLE,
+    NGX_XMPP_TYPE_SUBSCRIBE,            /* the four and probe are kept apart */
+    NGX_XMPP_TYPE_SUBSCRIBED,
+    NGX_XMPP_TYPE_UNSUBSCRIBE,
+    NGX_XMPP_TYPE_UNSUBSCRIBED,
+    NGX_XMPP_TYPE_PROBE,
+    NGX_XMPP_TYPE_IQ                    /* iq: the kind says which */
+} ngx_xmpp_type_e;
+
+
+/*
+ * Stanza error conditions (RFC 6120, 8.3.3): positive, so that a handler may
+ * return one; the core sends the reply.
+ */
+typedef enum {
+    NGX_XMPP_E_BAD_REQUEST = 1,
+    NGX_XMPP_E_CONFLICT,
+    NGX_XMPP_E_FEATURE_NOT_IMPLEMENTED,
+    NGX_XMPP_E_FORBIDDEN,
+    NGX_XMPP_E_INTERNAL_SERVER_ERROR,
+    NGX_XMPP_E_ITEM_NOT_FOUND,
+    NGX_XMPP_E_JID_MALFORMED,
+    NGX_XMPP_E_NOT_ACCEPTABLE,
+    NGX_XMPP_E_NOT_ALLOWED,
+    NGX_XMPP_E_NOT_AUTHORIZED,
+    NGX_XMPP_E_POLICY_VIOLATION,
+    NGX_XMPP_E_REMOTE_SERVER_NOT_FOUND,
+    NGX_XMPP_E_RESOURCE_CONSTRAINT,
+    NGX_XMPP_E_SERVICE_UNAVAILABLE,
+    NGX_XMPP_E_CONDITIONS
+} ngx_xmpp_condition_e;
+
+
+/* stream errors, RFC 6120, 4.9.3 */
+typedef enum {
+    NGX_XMPP_SE_NONE = 0,               /* a clean </stream:stream> */
+    NGX_XMPP_SE_BAD_FORMAT,
+    NGX_XMPP_SE_BAD_NAMESPACE_PREFIX,
+    NGX_XMPP_SE_CONFLICT,
+    NGX_XMPP_SE_CONNECTION_TIMEOUT,
+    NGX_XMPP_SE_HOST_UNKNOWN,
+    NGX_XMPP_SE_IMPROPER_ADDRESSING,
+    NGX_XMPP_SE_INTERNAL_SERVER_ERROR,
+    NGX_XMPP_SE_INVALID_FROM,
+    NGX_XMPP_SE_INVALID_NAMESPACE,
+    NGX_XMPP_SE_INVALID_XML,
+    NGX_XMPP_SE_NOT_AUTHORIZED,
+    NGX_XMPP_SE_NOT_WELL_FORMED,
+    NGX_XMPP_SE_POLICY_VIOLATION,
+    NGX_XMPP_SE_RESOURCE_CONSTRAINT,
+    NGX_XMPP_SE_RESTRICTED_XML,
+    NGX_XMPP_SE_SYSTEM_SHUTDOWN,
+    NGX_XMPP_SE_UNSUPPORTED_ENCODING,
+    NGX_XMPP_SE_UNSUPPORTED_STANZA_TYPE,
+    NGX_XMPP_SE_UNSUPPORTED_VERSION,
+    NGX_XMPP_SE_DROP                    /* the socket is gone: say nothing */
+} ngx_xmpp_stream_error_e;
+
+
+/* ---- states of a stream, as masks for the nonza and feature tables ---- */
+
+#define NGX_XMPP_ST_HEADER              0x01  /* a header is expected */
+#define NGX_XMPP_ST_PLAIN               0x02  /* negotiating, no TLS */
+#define NGX_XMPP_ST_SECURE              0x04  /* negotiating, TLS */
+#define NGX_XMPP_ST_AUTH                0x08  /* authenticated, not bound */
+#define NGX_XMPP_ST_BOUND               0x10  /* stanzas flow */
+#define NGX_XMPP_ST_CLOSED              0x20  /* closing: nothing is read */
+
+
+/* ---- packets ---- */
+
+struct ngx_xmpp_packet_s {
+    ngx_uint_t                  refs;
+    size_t                      len;
+    u_char                      data[1];
+};
+
+/* a place in a stream's output queue, from the worker's free list */
+struct ngx_xmpp_out_s {
+    ngx_xmpp_packet_t          *packet;
+    ngx_xmpp_out_t             *next;
+};
+
+
+/* ---- transports ---- */
+
+typedef struct {
+    ngx_str_t                   name;
+
+    /* a stream header of ours: "<stream:stream ...>", "<open/>" */
+    ngx_int_t                 (*open)(ngx_xmpp_stream_t *st);
+
+    /* features and stream errors carry the stream prefix: e's children */
+    ngx_int_t                 (*nonza)(ngx_xmpp_stream_t *st,
+                                    const char *name, ngx_xmpp_xml_t *e);
+
+    /* queues bytes; a reference of its own; never frees st */
+    ngx_int_t                 (*send)(ngx_xmpp_stream_t *st,
+                                    ngx_xmpp_packet_t *pkt);
+
+    /* sends the error (if any) and the end, then closes; posted */
+    void                      (*close)(ngx_xmpp_stream_t *st,
+                                    ngx_xmpp_stream_error_e error,
+                                    const char *text);
+
+    /* reading goes on after a parked stanza or nonza; posted */
+    void                      (*resume)(ngx_xmpp_stream_t *st);
+
+    /* TLS has begun; it does when st->securing and all is written */
+    void                      (*secured)(ngx_xmpp_stream_t *st);
+} ngx_xmpp_transport_t;
+
+
+/* ---- the worker ---- */
+
+struct ngx_xmpp_worker_s {
+    ngx_cycle_t                *cycle;
+    ngx_log_t                  *log;
+    ngx_pool_t                 *pool;
+    ngx_xmpp_store_t           *store;
+
+    u_char                      boot[16];       /* hex, new at each start */
+    uint64_t                    sessions;       /* counter for session ids */
+    ngx_uint_t                  nstreams;
+    ngx_uint_t                  nsessions;
+
+    ngx_rbtree_t                accounts;       /* by key tag */
+    ngx_rbtree_node_t           sentinel;
+
+    ngx_queue_t                 streams;        /* all, for the drain */
+    ngx_queue_t                 dirty;          /* with output to write */
+    ngx_queue_t                 ready;          /* to be read or closed */
+    ngx_queue_t                 ended;          /* sessions to be freed */
+    ngx_event_t                 posted;         /* works on these lists */
+
+    ngx_pool_t                **pools;          /* stanza pools, idle */
+    ngx_uint_t                  npools;
+    ngx_xmpp_out_t             *free_out;
+
+    u_char                     *recv;           /* one read buffer for all */
+    u_char                     *send;           /* gathers small packets */
+
+    ngx_connection_t           *hook;           /* told of a shutdown */
+    ngx_event_t                 drain;
+    ngx_event_t                 trim;           /* gives heap back, slowly */
+    ngx_msec_t                  drain_end;
+    unsigned                    draining:1;
+};
+
+
+/* ---- hosts and configuration ---- */
+
+typedef ngx_int_t (*ngx_xmpp_handler_pt)(ngx_xmpp_stanza_t *stz);
+typedef ngx_int_t (*ngx_xmpp_nonza_pt)(ngx_xmpp_stream_t *st,
+    ngx_xmpp_xml_t *e);
+typedef ngx_int_t (*ngx_xmpp_feature_write_pt)(ngx_xmpp_stream_t *st,
+    ngx_pool_t *pool, ngx_xmpp_xml_t *features);
+typedef void (*ngx_xmpp_event_pt)(ngx_xmpp_session_t *xs);
+
+
+/* which document a feature implements, for docs/xep.md */
+typedef struct {
+    ngx_uint_t                  number;         /* XEP, or RFC when > 999 */
+    const char                 *version;        /* NULL: none */
+    const char                 *status;         /* "complete", "partial" */
+} ngx_xmpp_xep_t;
+
+/* a depth-1 element that is no stanza of a bound session */
+typedef struct {
+    ngx_uint_t                  states;         /* NGX_XMPP_ST_* */
+    ngx_str_t                   ns;
+    ngx_str_t                   name;
+    ngx_xmpp_nonza_pt           handler;
+} ngx_xmpp_nonza_t;
+
+/* a child of <stream:features/> */
+typedef struct {
+    ngx_uint_t                  states;
+    ngx_uint_t                  order;          /* ngx_xmpp_feature_order_e */
+    ngx_xmpp_feature_write_pt   write;
+} ngx_xmpp_stream_feature_t;
+
+/* an iq request to the server, by the payload's name and namespace */
+typedef struct {
+    ngx_uint_t                  mask;           /* NGX_XMPP_IQ_*|TO_* */
+    ngx_str_t                   ns;
+    ngx_str_t                   name;
+    ngx_xmpp_handler_pt         handler;
+} ngx_xmpp_iq_t;
+
+/* a handler in a phase */
+typedef struct {
+    ngx_uint_t                  phase;          /* ngx_xmpp_phase_e */
+    ngx_uint_t                  mask;           /* kinds and addresses */
+    ngx_uint_t                  order;          /* ngx_xmpp_order_e */
+    ngx_xmpp_handler_pt         handler;
+} ngx_xmpp_hook_t;
+
+typedef enum {
+    NGX_XMPP_EVENT_BIND = 0,                    /* a session was bound */
+    NGX_XMPP_EVENT_UNBIND,                      /* it ends, Redis not told */
+    NGX_XMPP_EVENTS
+} ngx_xmpp_event_e;
+
+typedef struct {
+    ngx_uint_t                  event;
+    ngx_xmpp_event_pt           handler;
+} ngx_xmpp_event_row_t;
+
+
+#define ngx_xmpp_null_xep       { 0, NULL, NULL }
+#define ngx_xmpp_null_nonza     { 0, ngx_null_string, ngx_null_string, NULL }
+#define ngx_xmpp_null_stream_feature  { 0, 0, NULL }
+#define ngx_xmpp_null_iq        { 0, ngx_null_string, ngx_null_string, NULL }
+#define ngx_xmpp_null_hook      { 0, 0, 0, NULL }
+#define ngx_xmpp_null_event     { 0, NULL }
+
+
+/* what a feature module gives to the core; all tables const, may be NULL */
+typedef struct {
+    ngx_module_t               *module;
+    ngx_xmpp_xep_t             *xeps;
+    ngx_str_t                  *features;       /* disco#info of the host */
+    ngx_xmpp_nonza_t           *nonzas;
+    ngx_xmpp_stream_feature_t  *stream_features;
+    ngx_xmpp_iq_t              *iqs;
+    ngx_xmpp_hook_t            *hooks;
+    ngx_xmpp_event_row_t       *events;
+} ngx_xmpp_feature_t;
+
+
+struct ngx_xmpp_host_s {
+    ngx_str_t                   name;           /* prepared domain */
+    ngx_stream_conf_ctx_t      *ctx;
+    ngx_str_t                   file;           /* of xmpp_host, for errors */
+    ngx_uint_t                  line;
+
+    /* compiled from the features that are on here */
+    ngx_array_t                 features;       /* of ngx_str_t, disco */
+    ngx_array_t                 nonzas;         /* of ngx_xmpp_nonza_t */
+    ngx_array_t                 stream_features;
+    ngx_hash_t                  iqs;            /* name " " ns -> array */
+    ngx_array_t                 hooks[NGX_XMPP_PHASES];
+    ngx_array_t                 events[NGX_XMPP_EVENTS];
+};
+
+
+typedef struct {
+    ngx_array_t                 features;       /* of ngx_xmpp_feature_t * */
+    ngx_array_t                 hosts;          /* of ngx_xmpp_host_t * */
+    ngx_hash_t                  hosts_hash;
+
+    ngx_xmpp_store_conf_t       store;
+    ngx_msec_t                  drain_time;
+    ngx_uint_t                  ssl_phase;      /* first handler of SSL */
+    ngx_uint_t                  listeners;      /* servers of ours */
+    ngx_uint_t                  tls;            /* unsigned  tls:1; */
+
+    ngx_thread_pool_t          *thread_pool;    /* for PBKDF2 */
+
+    ngx_xmpp_worker_t          *worker;         /* of this process */
+} ngx_xmpp_main_conf_t;
+
+
+typedef struct {
+    ngx_uint_t                  starttls;       /* NGX_XMPP_STARTTLS_* */
+    ngx_msec_t                  auth_timeout;
+    ngx_uint_t                  auth_attempts;
+    size_t                      preauth_bytes;
+    ngx_xmpp_xml_limits_t       limits;
+    size_t                      output_queue;
+    ngx_msec_t                  send_timeout;
+    ngx_uint_t                  max_sessions;
+
+    ngx_xmpp_host_t            *host;           /* of an xmpp_host{} */
+    unsigned                    listener:1;     /* has xmpp_c2s */
+} ngx_xmpp_srv_conf_t;
+
+
+#define NGX_XMPP_STARTTLS_OFF           0
+#define NGX_XMPP_STARTTLS_ON            1
+#define NGX_XMPP_STARTTLS_ONLY          2
+
+
+/* first member of each feature's server configuration */
+typedef struct {
+    ngx_flag_t                  enable;
+} ngx_xmpp_feature_conf_t;
+
+
+/* ---- streams ---- */
+
+struct ngx_xmpp_stream_s {
+    ngx_queue_t                 queue;          /* worker's streams */
+    ngx_queue_t                 dirty;          /* worker's dirty */
+    ngx_queue_t                 posted;         /* worker's ready */
+
+    const ngx_xmpp_transport_t *transport;
+    ngx_stream_session_t       *nginx;          /* nginx's stream session */
+    ngx_xmpp_worker_t          *worker;
+    ngx_xmpp_host_t            *host;           /* named by the header */
+    ngx_xmpp_session_t         *session;        /* once bound */
+    ngx_xmpp_parser_t          *parser;
+    ngx_pool_t                 *pool;           /* of the element under way */
+    ngx_xmpp_sasl_t            *sasl;           /* while authenticating */
+    ngx_str_t                   user;           /* prepared local, SASL's */
+
+    u_char                     *rest;           /* read, not yet parsed */
+    u_char                     *rest_pos;
+    u_char                     *rest_end;
+    ngx_xmpp_out_t             *out;
+    ngx_xmpp_out_t            **last_out;
+    size_t                      out_sent;       /* of the first packet */
+    size_t                      out_size;       /* of all */
+
+    ngx_xmpp_srv_conf_t        *conf;           /* of the listener */
+    ngx_msec_t                  deadline;       /* to be authenticated by */
+    size_t                      received;       /* before authentication */
+    ngx_xmpp_stream_error_e     error;
+    const char                 *error_text;
+    ngx_uint_t                  state;
+
+    unsigned                    attempts:8;     /* failed SASL */
+    unsigned                    tls:1;
+    unsigned                    opened:1;       /* our header was sent */
+    unsigned                    parked:1;       /* an element is in flight */
+    unsigned                    is_dirty:1;
+    unsigned                    is_posted:1;
+    unsigned                    starttls:1;     /* TLS by STARTTLS */
+    unsigned                    securing:1;     /* <proceed/> is on its way */
+    unsigned                    feeding:1;      /* input is on the stack */
+    unsigned                    lingering:1;    /* waits for the peer's end */
+};
+
+
+/* ---- sessions and accounts ---- */
+
+#define NGX_XMPP_SID_MAX                (16 + 1 + 16)
+
+struct ngx_xmpp_session_s {
+    ngx_queue_t                 queue;          /* account's sessions */
+    ngx_queue_t                 posted;         /* worker's ended, ... */
+
+    ngx_pool_t                 *pool;
+    ngx_xmpp_worker_t          *worker;
+    ngx_xmpp_host_t            *host;
+    ngx_xmpp_account_t         *account;
+    ngx_xmpp_stream_t          *stream;         /* NULL: the socket is gone */
+    ngx_xmpp_stanza_t          *stanza;         /* in flight, or NULL */
+    void                      **ctx;            /* of features, by index */
+
+    ngx_xmpp_jid_t              jid;
+    ngx_str_t                   sid;            /* the identity's first half */
+    uint64_t                    counter;        /* its second: inbound */
+    uint64_t                    epoch;          /* 0: not bound yet */
+    uint64_t                    fence;          /* highest epoch heard of */
+    ngx_int_t                   priority;
+
+    ngx_xmpp_out_t             *early;          /* came before bind's reply */
+    ngx_xmpp_store_req_t       *write;          /* of the record, under way */
+    ngx_pool_t                 *write_pool;
+    void                      (*bound)(ngx_xmpp_session_t *xs, ngx_int_t rc);
+
+    unsigned                    available:1;
+    unsigned                    recorded:1;     /* Redis has the record */
+    unsigned                    displaced:1;    /* lost to a higher epoch */
+    unsigned                    ending:1;
+    unsigned                    waiting:1;      /* for the subscription */
+};
+
+
+struct ngx_xmpp_account_s {
+    ngx_str_node_t              sn;             /* str: the key tag */
+    ngx_queue_t                 sessions;
+    ngx_xmpp_worker_t          *worker;
+    ngx_xmpp_store_req_t       *req;            /* subscription under way */
+    uint64_t                    heard;          /* last doorbell's number */
+    uint64_t                    rung;           /* highest that we rang */
+    unsigned                    subscribed:1;
+};
+
+
+/* ---- stanzas ---- */
+
+struct ngx_xmpp_stanza_s {
+    ngx_pool_t                 *pool;
+    ngx_xmpp_session_t         *session;        /* the sender */
+    ngx_xmpp_xml_t             *xml;
+    ngx_uint_t                  mask;           /* kind | to kind */
+    ngx_xmpp_type_e             type;
+    ngx_xmpp_jid_t              to;             /* prepared; host when none */
+    ngx_xmpp_host_t            *host;           /* of to, NULL: remote */
+    uint64_t                    counter;
+
+    ngx_uint_t                  phase;
+    ngx_uint_t                  next;           /* handler in the phase */
+    ngx_xmpp_packet_t          *packet;         /* serialized, on demand */
+    ngx_uint_t                  tries;          /* of an unreachable route */
+    ngx_event_t                 retry;
+    ngx_str_t                   tag;            /* of to's account */
+    unsigned                    has_to:1;       /* had a to attribute */
+};
+
+
+#define ngx_xmpp_session_get_ctx(xs, module)                                  \
+    ((xs)->ctx ? (xs)->ctx[module.ctx_index] : NULL)
+
+
+extern ngx_module_t  ngx_xmpp_module;
+
+
+/* ---- features (core/ngx_xmpp_feature.c) ---- */
+
+ngx_int_t ngx_xmpp_feature_add(ngx_conf_t *cf, ngx_xmpp_feature_t *feature);
+ngx_int_t ngx_xmpp_feature_compile(ngx_conf_t *cf, ngx_xmpp_host_t *h);
+void *ngx_xmpp_feature_create_conf(ngx_conf_t *cf);
+char *ngx_xmpp_feature_merge_on(ngx_conf_t *cf, void *parent, void *child);
+ngx_xmpp_handler_pt ngx_xmpp_feature_iq(ngx_xmpp_host_t *h, ngx_uint_t mask,
+    ngx_str_t *ns, ngx_str_t *name);
+void ngx_xmpp_feature_event(ngx_xmpp_session_t *xs, ngx_uint_t event);
+
+
+/* ---- hosts (core/ngx_xmpp_host.c) ---- */
+
+char *ngx_xmpp_host_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_xmpp_host_merge_ssl(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf,
+    ngx_xmpp_srv_conf_t *xscf, ngx_stream_conf_ctx_t *ctx);
+ngx_int_t ngx_xmpp_host_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf);
+ngx_xmpp_host_t *ngx_xmpp_host_find(ngx_xmpp_main_conf_t *xmcf,
+    ngx_str_t *name);
+#define ngx_xmpp_host_conf(h, module)                                         \
+    ((h)->ctx->srv_conf[module.ctx_index])
+
+
+/* ---- the worker (core/ngx_xmpp_worker.c) ---- */
+
+ngx_int_t ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf);
+void ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf);
+ngx_xmpp_worker_t *ngx_xmpp_worker_get(ngx_stream_session_t *s);
+ngx_pool_t *ngx_xmpp_worker_pool(ngx_xmpp_worker_t *w);
+void ngx_xmpp_worker_pool_done(ngx_xmpp_worker_t *w, ngx_pool_t *pool);
+void ngx_xmpp_worker_post(ngx_xmpp_worker_t *w);
+void ngx_xmpp_worker_trim(ngx_xmpp_worker_t *w);
+
+
+/* ---- packets (core/ngx_xmpp_packet.c) ---- */
+
+ngx_xmpp_packet_t *ngx_xmpp_packet_alloc(ngx_log_t *log, size_t len);
+ngx_xmpp_packet_t *ngx_xmpp_packet_copy(ngx_log_t *log, u_char *p, size_t len);
+ngx_xmpp_packet_t *ngx_xmpp_packet_xml(ngx_log_t *log, ngx_xmpp_xml_t *e);
+void ngx_xmpp_packet_release(ngx_xmpp_packet_t *pkt);
+
+
+/* ---- sessions (core/ngx_xmpp_session.c) ---- */
+
+ngx_xmpp_session_t *ngx_xmpp_session_create(ngx_xmpp_stream_t *st,
+    ngx_str_t *local, ngx_str_t *resource);
+ngx_int_t ngx_xmpp_session_bind(ngx_xmpp_session_t *xs,
+    void (*bound)(ngx_xmpp_session_t *xs, ngx_int_t rc));
+void ngx_xmpp_session_end(ngx_xmpp_session_t *xs);
+void ngx_xmpp_session_fence(ngx_xmpp_session_t *xs, uint64_t epoch);
+ngx_int_t ngx_xmpp_session_set_ctx(ngx_xmpp_session_t *xs,
+    ngx_module_t *module, void *ctx);
+void ngx_xmpp_session_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt);
+void ngx_xmpp_session_subscribed(ngx_xmpp_session_t *xs, ngx_int_t rc);
+void ngx_xmpp_session_idle(ngx_xmpp_session_t *xs);
+void ngx_xmpp_session_free(ngx_xmpp_session_t *xs);
+void ngx_xmpp_session_reassert(ngx_xmpp_session_t *xs);
+ngx_xmpp_packet_t *ngx_xmpp_session_unavailable(ngx_xmpp_session_t *xs,
+    ngx_str_t *to);
+
+
+/* ---- the registry (core/ngx_xmpp_registry.c) ---- */
+
+ngx_xmpp_account_t *ngx_xmpp_registry_get(ngx_xmpp_worker_t *w,
+    ngx_str_t *tag);
+ngx_xmpp_account_t *ngx_xmpp_registry_find(ngx_xmpp_worker_t *w,
+    ngx_str_t *tag);
+ngx_int_t ngx_xmpp_registry_subscribe(ngx_xmpp_account_t *a);
+void ngx_xmpp_registry_leave(ngx_xmpp_account_t *a);
+void ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell);
+void ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber,
+    ngx_uint_t ready);
+
+
+/* ---- stanzas (core/ngx_xmpp_stanza.c, ngx_xmpp_phase.c, _router.c) ---- */
+
+ngx_int_t ngx_xmpp_stanza_input(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_xmpp_xml_t *e);
+void ngx_xmpp_stanza_run(ngx_xmpp_stanza_t *stz);
+void ngx_xmpp_stanza_resume(ngx_xmpp_stanza_t *stz, ngx_int_t rc);
+ngx_int_t ngx_xmpp_stanza_route(ngx_xmpp_stanza_t *stz);
+ngx_xmpp_packet_t *ngx_xmpp_stanza_packet(ngx_xmpp_stanza_t *stz);
+ngx_int_t ngx_xmpp_stanza_deliver(ngx_xmpp_stanza_t *stz);
+ngx_int_t ngx_xmpp_stanza_offline(ngx_xmpp_stanza_t *stz);
+ngx_xmpp_xml_t *ngx_xmpp_stanza_payload(ngx_xmpp_stanza_t *stz);
+
+ngx_int_t ngx_xmpp_reply(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *payload);
+ngx_int_t ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition);
+
+
+/* ---- log (core/ngx_xmpp_log.c) ---- */
+
+u_char *ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len);
+
+
+#endif /* _NGX_XMPP_H_INCLUDED_ */

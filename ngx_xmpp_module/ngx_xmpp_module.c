@@ -1,0 +1,482 @@
+/*
+ * ngx_xmpp_module: an XMPP server that lives inside nginx.
+ *
+ * This is the module that all others of the library hang on: the directives
+ * of the core, the order of configuration, and the birth and end of a
+ * worker's state.  Features are modules of their own (ngx_xmpp_feature.c).
+ *
+ * Order of configuration: features register in preconfiguration; this module
+ * is merged before ngx_stream_ssl_module (see "config"), since it decides
+ * which certificates a listener has; in postconfiguration hosts are checked
+ * and their tables compiled.  nginx -t does all of that and connects nowhere.
+ */
+
+
+#include "ngx_xmpp.h"
+
+
+static void *ngx_xmpp_create_main_conf(ngx_conf_t *cf);
+static char *ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf);
+static void *ngx_xmpp_create_srv_conf(ngx_conf_t *cf);
+static char *ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+static ngx_stream_conf_ctx_t *ngx_xmpp_server_ctx(ngx_conf_t *cf,
+    ngx_xmpp_srv_conf_t *xscf);
+static ngx_int_t ngx_xmpp_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_init_process(ngx_cycle_t *cycle);
+static void ngx_xmpp_exit_process(ngx_cycle_t *cycle);
+static char *ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+static ngx_conf_enum_t  ngx_xmpp_starttls_state[] = {
+    { ngx_string("off"), NGX_XMPP_STARTTLS_OFF },
+    { ngx_string("on"), NGX_XMPP_STARTTLS_ON },
+    { ngx_string("only"), NGX_XMPP_STARTTLS_ONLY },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_num_bounds_t  ngx_xmpp_at_least_one = {
+    ngx_conf_check_num_bounds, 1, -1
+};
+
+static ngx_conf_num_bounds_t  ngx_xmpp_attempts_bounds = {
+    ngx_conf_check_num_bounds, 1, 255
+};
+
+
+static ngx_command_t  ngx_xmpp_commands[] = {
+
+    { ngx_string("xmpp_redis"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_xmpp_redis,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("xmpp_redis_prefix"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.prefix),
+      NULL },
+
+    { ngx_string("xmpp_redis_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.timeout),
+      NULL },
+
+    { ngx_string("xmpp_redis_connect_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.connect_timeout),
+      NULL },
+
+    { ngx_string("xmpp_drain_time"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, drain_time),
+      NULL },
+
+    { ngx_string("xmpp_host"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_xmpp_host_block,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("xmpp_starttls"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, starttls),
+      ngx_xmpp_starttls_state },
+
+    { ngx_string("xmpp_auth_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, auth_timeout),
+      NULL },
+
+    { ngx_string("xmpp_auth_attempts"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, auth_attempts),
+      &ngx_xmpp_attempts_bounds },
+
+    { ngx_string("xmpp_preauth_bytes"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, preauth_bytes),
+      NULL },
+
+    { ngx_string("xmpp_max_stanza"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, limits.max_stanza),
+      NULL },
+
+    { ngx_string("xmpp_max_depth"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, limits.max_depth),
+      &ngx_xmpp_at_least_one },
+
+    { ngx_string("xmpp_max_attributes"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, limits.max_attrs),
+      &ngx_xmpp_at_least_one },
+
+    { ngx_string("xmpp_max_elements"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, limits.max_elements),
+      &ngx_xmpp_at_least_one },
+
+    { ngx_string("xmpp_output_queue"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, output_queue),
+      NULL },
+
+    { ngx_string("xmpp_send_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, send_timeout),
+      NULL },
+
+    { ngx_string("xmpp_max_sessions"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, max_sessions),
+      &ngx_xmpp_at_least_one },
+
+      ngx_null_command
+};
+
+
+static ngx_stream_module_t  ngx_xmpp_module_ctx = {
+    NULL,                                  /* preconfiguration */
+    ngx_xmpp_postconfiguration,            /* postconfiguration */
+
+    ngx_xmpp_create_main_conf,             /* create main configuration */
+    ngx_xmpp_init_main_conf,               /* init main configuration */
+
+    ngx_xmpp_create_srv_conf,              /* create server configuration */
+    ngx_xmpp_merge_srv_conf                /* merge server configuration */
+};
+
+
+ngx_module_t  ngx_xmpp_module = {
+    NGX_MODULE_V1,
+    &ngx_xmpp_module_ctx,                  /* module context */
+    ngx_xmpp_commands,                     /* module directives */
+    NGX_STREAM_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    ngx_xmpp_init_process,                 /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    ngx_xmpp_exit_process,                 /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static void *
+ngx_xmpp_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_xmpp_main_conf_t  *xmcf;
+
+    xmcf = ngx_pcalloc(cf->pool, sizeof(ngx_xmpp_main_conf_t));
+    if (xmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&xmcf->features, cf->pool, 16,
+                       sizeof(ngx_xmpp_feature_t *))
+        != NGX_OK
+        || ngx_array_init(&xmcf->hosts, cf->pool, 4,
+                          sizeof(ngx_xmpp_host_t *))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    xmcf->store.redis.timeout = NGX_CONF_UNSET_MSEC;
+    xmcf->store.redis.connect_timeout = NGX_CONF_UNSET_MSEC;
+    xmcf->drain_time = NGX_CONF_UNSET_MSEC;
+
+    return xmcf;
+}
+
+
+static char *
+ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_xmpp_main_conf_t *xmcf = conf;
+
+    ngx_conf_init_msec_value(xmcf->store.redis.timeout, 5000);
+    ngx_conf_init_msec_value(xmcf->store.redis.connect_timeout, 2000);
+    ngx_conf_init_msec_value(xmcf->drain_time, 2000);
+
+    if (xmcf->store.prefix.data == NULL) {
+        ngx_str_set(&xmcf->store.prefix, "xmpp");
+    }
+
+    if (xmcf->store.prefix.len == 0
+        || ngx_strlchr(xmcf->store.prefix.data,
+                       xmcf->store.prefix.data + xmcf->store.prefix.len, '{'))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_redis_prefix\" must not be empty nor hold "
+                      "a \"{\"");
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_str_set(&xmcf->store.redis.name, "ngx_xmpp");
+
+    /* what one worker may have waiting for Redis */
+
+    xmcf->store.redis.max_queue = 65536;
+
+    return NGX_CONF_OK;
+}
+
+
+static void *
+ngx_xmpp_create_srv_conf(ngx_conf_t *cf)
+{
+    ngx_xmpp_srv_conf_t  *xscf;
+
+    xscf = ngx_pcalloc(cf->pool, sizeof(ngx_xmpp_srv_conf_t));
+    if (xscf == NULL) {
+        return NULL;
+    }
+
+    xscf->starttls = NGX_CONF_UNSET_UINT;
+    xscf->auth_timeout = NGX_CONF_UNSET_MSEC;
+    xscf->auth_attempts = NGX_CONF_UNSET;
+    xscf->preauth_bytes = NGX_CONF_UNSET_SIZE;
+    xscf->limits.max_stanza = NGX_CONF_UNSET_SIZE;
+    xscf->limits.max_depth = NGX_CONF_UNSET;
+    xscf->limits.max_attrs = NGX_CONF_UNSET;
+    xscf->limits.max_elements = NGX_CONF_UNSET;
+    xscf->output_queue = NGX_CONF_UNSET_SIZE;
+    xscf->send_timeout = NGX_CONF_UNSET_MSEC;
+    xscf->max_sessions = NGX_CONF_UNSET;
+
+    return xscf;
+}
+
+
+static char *
+ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_xmpp_srv_conf_t *prev = parent;
+    ngx_xmpp_srv_conf_t *conf = child;
+
+    ngx_xmpp_main_conf_t   *xmcf;
+    ngx_stream_conf_ctx_t  *ctx;
+
+    ngx_conf_merge_uint_value(conf->starttls, prev->starttls,
+                              NGX_XMPP_STARTTLS_ONLY);
+    ngx_conf_merge_msec_value(conf->auth_timeout, prev->auth_timeout, 30000);
+    ngx_conf_merge_uint_value(conf->auth_attempts, prev->auth_attempts, 3);
+    ngx_conf_merge_size_value(conf->preauth_bytes, prev->preauth_bytes, 16384);
+    ngx_conf_merge_size_value(conf->limits.max_stanza,
+                              prev->limits.max_stanza, 262144);
+    ngx_conf_merge_uint_value(conf->limits.max_depth, prev->limits.max_depth,
+                              64);
+    ngx_conf_merge_uint_value(conf->limits.max_attrs, prev->limits.max_attrs,
+                              64);
+    ngx_conf_merge_uint_value(conf->limits.max_elements,
+                              prev->limits.max_elements, 4096);
+    ngx_conf_merge_size_value(conf->output_queue, prev->output_queue,
+                              1048576);
+    ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 60000);
+    ngx_conf_merge_uint_value(conf->max_sessions, prev->max_sessions, 32);
+
+    if (conf->output_queue < conf->limits.max_stanza) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_output_queue\" must not be less than "
+                      "\"xmpp_max_stanza\"");
+        return NGX_CONF_ERROR;
+    }
+
+    ctx = ngx_xmpp_server_ctx(cf, conf);
+
+    if (ctx == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
+
+    if (conf->listener) {
+        xmcf->listeners++;
+
+        if (conf->starttls != NGX_XMPP_STARTTLS_OFF) {
+            xmcf->tls = 1;
+        }
+    }
+
+    return ngx_xmpp_host_merge_ssl(cf, xmcf, conf, ctx);
+}
+
+
+/* the server that a configuration belongs to */
+
+static ngx_stream_conf_ctx_t *
+ngx_xmpp_server_ctx(ngx_conf_t *cf, ngx_xmpp_srv_conf_t *xscf)
+{
+    ngx_uint_t                     i;
+    ngx_stream_core_srv_conf_t   **cscf;
+    ngx_stream_core_main_conf_t   *cmcf;
+
+    if (!xscf->listener && xscf->host == NULL) {
+        return NULL;
+    }
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    cscf = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        if (cscf[i]->ctx->srv_conf[ngx_xmpp_module.ctx_index] == xscf) {
+            return cscf[i]->ctx;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_xmpp_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_xmpp_main_conf_t  *xmcf;
+
+    xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
+
+    if (xmcf->listeners == 0 && xmcf->hosts.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (xmcf->hosts.nelts == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_c2s\" needs a domain to serve: add "
+                      "\"xmpp_host\" to the stream block");
+        return NGX_ERROR;
+    }
+
+    if (!xmcf->store.configured) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_host\" needs a Redis: add \"xmpp_redis\" to "
+                      "the stream block, for example "
+                      "\"xmpp_redis redis:127.0.0.1:6379;\"");
+        return NGX_ERROR;
+    }
+
+    xmcf->thread_pool = ngx_thread_pool_add(cf, NULL);
+    if (xmcf->thread_pool == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_xmpp_host_init(cf, xmcf);
+}
+
+
+/* "xmpp_redis url [db=number]" */
+
+static char *
+ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_xmpp_main_conf_t *xmcf = conf;
+
+    char       *err;
+    ngx_int_t   db;
+    ngx_str_t  *value;
+
+    if (xmcf->store.configured) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_xmpp_redis_parse_url(cf->pool, &value[1], &xmcf->store.redis,
+                                 &err)
+        != NGX_OK)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\"", err,
+                           &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    if (cf->args->nelts == 3) {
+        db = NGX_ERROR;
+
+        if (value[2].len > 3 && ngx_strncmp(value[2].data, "db=", 3) == 0) {
+            db = ngx_atoi(value[2].data + 3, value[2].len - 3);
+        }
+
+        if (db == NGX_ERROR) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid parameter \"%V\"", &value[2]);
+            return NGX_CONF_ERROR;
+        }
+
+        xmcf->store.redis.db = db;
+    }
+
+    xmcf->store.configured = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_xmpp_init_process(ngx_cycle_t *cycle)
+{
+    ngx_xmpp_main_conf_t  *xmcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER
+        && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    xmcf = ngx_stream_cycle_get_module_main_conf(cycle, ngx_xmpp_module);
+
+    if (xmcf == NULL || xmcf->hosts.nelts == 0) {
+        return NGX_OK;
+    }
+
+    return ngx_xmpp_worker_init(cycle, xmcf);
+}
+
+
+static void
+ngx_xmpp_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_xmpp_main_conf_t  *xmcf;
+
+    xmcf = ngx_stream_cycle_get_module_main_conf(cycle, ngx_xmpp_module);
+
+    if (xmcf != NULL) {
+        ngx_xmpp_worker_exit(cycle, xmcf);
+    }
+}

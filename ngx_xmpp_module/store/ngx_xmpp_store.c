@@ -1,0 +1,538 @@
+/*
+ * The store: the worker's Redis client, the Functions, requests and bells.
+ *
+ * On each new command connection, before anything else, the Functions are
+ * loaded (a library that is there is replaced by the same version) and the
+ * cluster's secret is read or made.  "Function not found" later on, after a
+ * FUNCTION FLUSH or a failover, loads them again and repeats the command once
+ * (cluster.md, rule 15).
+ *
+ * A request lives in its caller's pool: until it is answered, the pool's
+ * cleanup cancels it; then the cleanup is disarmed.
+ */
+
+
+#include "ngx_xmpp_store_private.h"
+
+
+static void ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
+    ngx_uint_t ready);
+static ngx_int_t ngx_xmpp_store_load(ngx_xmpp_store_t *store,
+    ngx_uint_t flags);
+static void ngx_xmpp_store_loaded(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_store_keyed(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
+    ngx_str_t *message);
+static ngx_int_t ngx_xmpp_store_number(u_char **pos, u_char *last,
+    uint64_t *n);
+static void ngx_xmpp_store_cancel(void *data);
+static void ngx_xmpp_store_reply(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_store_ignore(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+static ngx_int_t ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req,
+    redisReply *reply);
+static void ngx_xmpp_store_outcome(redisReply *reply,
+    ngx_xmpp_store_result_t *res);
+static uint64_t ngx_xmpp_store_uint(redisReply *reply, size_t n);
+
+
+ngx_xmpp_store_t *
+ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
+    ngx_xmpp_store_conf_t *conf, ngx_xmpp_store_bell_pt bell,
+    ngx_xmpp_redis_state_pt state, void *data)
+{
+    u_char            *p;
+    ngx_xmpp_store_t  *store;
+
+    store = ngx_pcalloc(pool, sizeof(ngx_xmpp_store_t));
+    if (store == NULL) {
+        return NULL;
+    }
+
+    store->log = log;
+    store->prefix = conf->prefix;
+    store->bell = bell;
+    store->state = state;
+    store->data = data;
+
+    p = ngx_pnalloc(pool, conf->prefix.len + 1 + NGX_INT_T_LEN);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    store->channels.data = p;
+    p = ngx_sprintf(p, "%V/%ui", &conf->prefix, conf->redis.db);
+    store->channels.len = p - store->channels.data;
+
+    conf->redis.message = ngx_xmpp_store_message;
+    conf->redis.state = ngx_xmpp_store_state_handler;
+    conf->redis.data = store;
+
+    store->redis = ngx_xmpp_redis_create(pool, log, &conf->redis);
+    if (store->redis == NULL) {
+        return NULL;
+    }
+
+    return store;
+}
+
+
+void
+ngx_xmpp_store_destroy(ngx_xmpp_store_t *store)
+{
+    ngx_xmpp_redis_destroy(store->redis, 1);
+}
+
+
+ngx_uint_t
+ngx_xmpp_store_pending(ngx_xmpp_store_t *store)
+{
+    return ngx_xmpp_redis_pending(store->redis);
+}
+
+
+ngx_uint_t
+ngx_xmpp_store_ready(ngx_xmpp_store_t *store)
+{
+    return store->loaded && ngx_xmpp_redis_ready(store->redis, 0)
+           && ngx_xmpp_redis_ready(store->redis, 1);
+}
+
+
+ngx_str_t *
+ngx_xmpp_store_secret(ngx_xmpp_store_t *store)
+{
+    return &store->secret;
+}
+
+
+static void
+ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
+    ngx_uint_t ready)
+{
+    ngx_xmpp_store_t *store = data;
+
+    u_char     fresh[32], *p;
+    ngx_str_t  argv[5];
+
+    if (!subscriber) {
+        store->loaded = 0;
+
+        if (ready) {
+            if (ngx_xmpp_store_load(store, NGX_XMPP_REDIS_SETUP) != NGX_OK) {
+                ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                              "xmpp could not send its Functions to Redis");
+            }
+        }
+
+        if (ready && !store->keyed
+            && ngx_xmpp_id_random(fresh, sizeof(fresh) / 2) == NGX_OK)
+        {
+            /* the first worker of the cluster decides, all others read */
+
+            p = ngx_pnalloc(ngx_cycle->pool, store->prefix.len + 16);
+            if (p != NULL) {
+                ngx_str_set(&argv[0], "SET");
+                argv[1].data = p;
+                argv[1].len = ngx_sprintf(p, "%V:secret", &store->prefix) - p;
+                argv[2].data = fresh;
+                argv[2].len = sizeof(fresh);
+                ngx_str_set(&argv[3], "NX");
+                ngx_str_set(&argv[4], "GET");
+
+                ngx_memcpy(store->secret_data, fresh, sizeof(fresh));
+
+                (void) ngx_xmpp_redis_command(store->redis,
+                                              NGX_XMPP_REDIS_SETUP, 5, argv,
+                                              ngx_xmpp_store_keyed, store);
+            }
+        }
+    }
+
+    store->state(store->data, subscriber, ready);
+}
+
+
+static ngx_int_t
+ngx_xmpp_store_load(ngx_xmpp_store_t *store, ngx_uint_t flags)
+{
+    ngx_str_t  argv[4];
+
+    ngx_str_set(&argv[0], "FUNCTION");
+    ngx_str_set(&argv[1], "LOAD");
+    ngx_str_set(&argv[2], "REPLACE");
+    argv[3] = ngx_xmpp_functions_lua;
+
+    if (ngx_xmpp_redis_command(store->redis, flags, 4, argv,
+                               ngx_xmpp_store_loaded, store)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_xmpp_store_loaded(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status)
+{
+    ngx_xmpp_store_t *store = data;
+
+    if (reply == NULL) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                      "Redis refused the xmpp Functions: \"%*s\"; "
+                      "Redis 7 or later is needed, and a user that may "
+                      "run FUNCTION LOAD", (size_t) reply->len, reply->str);
+        return;
+    }
+
+    store->loaded = 1;
+}
+
+
+/* GET gives the value that was there: ours was written only if there was none */
+
+static void
+ngx_xmpp_store_keyed(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status)
+{
+    ngx_xmpp_store_t *store = data;
+
+    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+        return;
+    }
+
+    if (reply->type == REDIS_REPLY_STRING
+        && (size_t) reply->len == sizeof(store->secret_data))
+    {
+        ngx_memcpy(store->secret_data, reply->str, reply->len);
+    }
+
+    store->secret.data = store->secret_data;
+    store->secret.len = sizeof(store->secret_data);
+    store->keyed = 1;
+}
+
+
+/*
+ * A bell: "1" kind " " number " " previous " " epoch " " targets "\n" body.
+ * One that does not parse comes from a stranger or a later release.
+ */
+
+static void
+ngx_xmpp_store_message(void *data, ngx_str_t *channel, ngx_str_t *message)
+{
+    ngx_xmpp_store_t *store = data;
+
+    u_char                 *p, *last, *end;
+    ngx_xmpp_store_bell_t   bell;
+
+    if (ngx_xmpp_store_channel_tag(store, channel, &bell.tag) != NGX_OK) {
+        return;
+    }
+
+    p = message->data;
+    last = p + message->len;
+
+    if (last - p < 3 || p[0] != '1') {
+        goto invalid;
+    }
+
+    bell.kind = p[1];
+    p += 2;
+
+    if (ngx_xmpp_store_number(&p, last, &bell.number) != NGX_OK
+        || ngx_xmpp_store_number(&p, last, &bell.previous) != NGX_OK
+        || ngx_xmpp_store_number(&p, last, &bell.epoch) != NGX_OK
+        || p == last || *p != ' ')
+    {
+        goto invalid;
+    }
+
+    p++;
+
+    end = ngx_strlchr(p, last, '\n');
+    if (end == NULL) {
+        goto invalid;
+    }
+
+    bell.targets.data = p;
+    bell.targets.len = end - p;
+    bell.body.data = end + 1;
+    bell.body.len = last - end - 1;
+
+    store->bell(store->data, &bell);
+    return;
+
+invalid:
+
+    ngx_log_error(NGX_LOG_WARN, store->log, 0,
+                  "xmpp ignored a message that it cannot read on the Redis "
+                  "channel \"%V\"", channel);
+}
+
+
+static ngx_int_t
+ngx_xmpp_store_number(u_char **pos, u_char *last, uint64_t *n)
+{
+    u_char  *p;
+
+    p = *pos;
+
+    if (last - p < 2 || *p++ != ' ' || *p < '0' || *p > '9') {
+        return NGX_ERROR;
+    }
+
+    for (*n = 0; p < last && *p >= '0' && *p <= '9'; p++) {
+        *n = *n * 10 + (*p - '0');
+    }
+
+    *pos = p;
+
+    return NGX_OK;
+}
+
+
+ngx_xmpp_store_req_t *
+ngx_xmpp_store_command(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_handler_pt handler, void *data)
+{
+    ngx_str_t             *argv;
+    ngx_pool_cleanup_t    *cln;
+    ngx_xmpp_store_req_t  *req;
+
+    if (a->failed) {
+        return NULL;
+    }
+
+    argv = ngx_palloc(a->pool, a->n * sizeof(ngx_str_t));
+    if (argv == NULL) {
+        return NULL;
+    }
+
+    ngx_memcpy(argv, a->v, a->n * sizeof(ngx_str_t));
+
+    cln = ngx_pool_cleanup_add(a->pool, sizeof(ngx_xmpp_store_req_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    req = cln->data;
+    ngx_memzero(req, sizeof(ngx_xmpp_store_req_t));
+
+    req->store = store;
+    req->handler = handler;
+    req->data = data;
+    req->cleanup = cln;
+    req->argc = a->n;
+    req->argv = argv;
+
+    req->redis = ngx_xmpp_redis_command(store->redis, NGX_XMPP_REDIS_REPEAT,
+                                        req->argc, req->argv,
+                                        ngx_xmpp_store_reply, req);
+    if (req->redis == NULL) {
+        return NULL;
+    }
+
+    cln->handler = ngx_xmpp_store_cancel;
+
+    return req;
+}
+
+
+/* the same for what nobody waits for; the pool may go at once */
+
+void
+ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a)
+{
+    if (a->failed) {
+        return;
+    }
+
+    (void) ngx_xmpp_redis_command(store->redis, NGX_XMPP_REDIS_REPEAT, a->n,
+                                  a->v, ngx_xmpp_store_ignore, store);
+}
+
+
+static void
+ngx_xmpp_store_cancel(void *data)
+{
+    ngx_xmpp_store_req_t *req = data;
+
+    if (req->redis) {
+        ngx_xmpp_redis_cancel(req->redis);
+        req->redis = NULL;
+    }
+}
+
+
+static void
+ngx_xmpp_store_reply(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status)
+{
+    ngx_xmpp_store_req_t *req = data;
+
+    ngx_xmpp_store_result_t  res;
+
+    req->redis = NULL;
+
+    if (reply != NULL && ngx_xmpp_store_missing(req, reply) == NGX_OK) {
+        return;
+    }
+
+    req->cleanup->handler = NULL;
+
+    ngx_memzero(&res, sizeof(ngx_xmpp_store_result_t));
+    res.reply = reply;
+
+    if (reply != NULL) {
+        ngx_xmpp_store_outcome(reply, &res);
+
+    } else {
+        res.rc = (status == NGX_XMPP_REDIS_OK) ? NGX_OK
+                 : (status == NGX_XMPP_REDIS_AWAY) ? NGX_AGAIN : NGX_ERROR;
+    }
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, req->store->log, 0,
+                      "Redis refused \"%V %V\" of xmpp: \"%*s\"",
+                      &req->argv[0], &req->argv[1], (size_t) reply->len,
+                      reply->str);
+    }
+
+    req->handler(req->data, &res);
+}
+
+
+static void
+ngx_xmpp_store_ignore(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status)
+{
+    ngx_xmpp_store_t *store = data;
+
+    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, store->log, 0,
+                      "Redis refused a command of xmpp: \"%*s\"",
+                      (size_t) reply->len, reply->str);
+    }
+}
+
+
+/* NGX_OK: the Functions were lost; they are loaded, the command repeated */
+
+static ngx_int_t
+ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req, redisReply *reply)
+{
+    ngx_str_t  text;
+
+    if (reply->type != REDIS_REPLY_ERROR || req->repeated) {
+        return NGX_DECLINED;
+    }
+
+    text.data = (u_char *) reply->str;
+    text.len = reply->len;
+
+    if (ngx_strlcasestrn(text.data, text.data + text.len,
+                         (u_char *) "function not found",
+                         sizeof("function not found") - 2)
+        == NULL)
+    {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_xmpp_store_load(req->store, 0) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    req->repeated = 1;
+    req->redis = ngx_xmpp_redis_command(req->store->redis,
+                                        NGX_XMPP_REDIS_REPEAT, req->argc,
+                                        req->argv, ngx_xmpp_store_reply, req);
+
+    return req->redis ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* Functions answer { outcome, number of the bell, epoch, ... } */
+
+static void
+ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
+{
+    redisReply  *first;
+
+    res->rc = NGX_ERROR;
+
+    switch (reply->type) {
+
+    case REDIS_REPLY_NIL:
+        res->rc = NGX_DECLINED;
+        return;
+
+    case REDIS_REPLY_STRING:
+        res->rc = NGX_OK;
+        res->text.data = (u_char *) reply->str;
+        res->text.len = reply->len;
+        return;
+
+    case REDIS_REPLY_ARRAY:
+        break;
+
+    default:
+        return;
+    }
+
+    if (reply->elements == 0
+        || reply->element[0]->type != REDIS_REPLY_STRING)
+    {
+        return;
+    }
+
+    first = reply->element[0];
+    res->number = ngx_xmpp_store_uint(reply, 1);
+    res->epoch = ngx_xmpp_store_uint(reply, 2);
+
+    if (first->len == 2 && ngx_memcmp(first->str, "ok", 2) == 0) {
+        res->rc = NGX_OK;
+
+    } else if (first->len == 4 && ngx_memcmp(first->str, "busy", 4) == 0) {
+        res->rc = NGX_BUSY;
+
+    } else {
+        res->rc = NGX_DECLINED;
+    }
+}
+
+
+/* the n-th element of a Function's answer as a number, 0 if there is none */
+
+static uint64_t
+ngx_xmpp_store_uint(redisReply *reply, size_t n)
+{
+    u_char    *p, *last;
+    uint64_t   value;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements <= n
+        || reply->element[n]->type != REDIS_REPLY_STRING)
+    {
+        return 0;
+    }
+
+    p = (u_char *) reply->element[n]->str;
+    last = p + reply->element[n]->len;
+
+    for (value = 0; p < last && *p >= '0' && *p <= '9'; p++) {
+        value = value * 10 + (*p - '0');
+    }
+
+    return value;
+}

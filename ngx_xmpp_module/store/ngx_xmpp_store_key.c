@@ -1,0 +1,228 @@
+/*
+ * Keys, channels and arguments: the one file that builds what Redis is asked
+ * for by name (docs/redis-schema.md).
+ *
+ *     PREFIX:{TAG}:account        the credentials
+ *     PREFIX:{TAG}:sessions       the records
+ *     PREFIX:{TAG}:presence       last presence of the available ones
+ *     PREFIX:{TAG}:seen:PERIOD    identities of the last stanzas
+ *     PREFIX/DB:{TAG}             the channel
+ *
+ * TAG is the bare JID, percent-encoded for '{', '}' and '%' (cluster.md, rule
+ * 18), so that all of an account's keys and its channel share a hash slot.
+ * The channel carries the database's number, since pub/sub ignores it (rule
+ * 13).
+ */
+
+
+#include "ngx_xmpp_store_private.h"
+
+
+/* seconds in which an identity is remembered at least (cluster.md, rule 2) */
+#define NGX_XMPP_STORE_PERIOD         600
+
+
+static ngx_str_t  ngx_xmpp_store_suffixes[] = {
+    ngx_string("account"),
+    ngx_string("sessions"),
+    ngx_string("presence"),
+    ngx_string("seen:"),
+    ngx_string("seen:")
+};
+
+
+/* RFC 7622 allows '{', '}' and '%' in a localpart; a tag must not hold them */
+
+ngx_int_t
+ngx_xmpp_store_tag(ngx_pool_t *pool, ngx_str_t *bare, ngx_str_t *tag)
+{
+    return ngx_xmpp_key_escape(pool, bare, tag);
+}
+
+
+/* an upper bound of what ngx_xmpp_store_key() and _channel() write */
+
+size_t
+ngx_xmpp_store_key_len(ngx_xmpp_store_t *store, ngx_str_t *tag)
+{
+    return store->channels.len + tag->len + sizeof(":{}:sessions:")
+           + NGX_INT64_LEN;
+}
+
+
+u_char *
+ngx_xmpp_store_key(ngx_xmpp_store_t *store, u_char *p,
+    ngx_xmpp_store_key_e key, ngx_str_t *tag)
+{
+    time_t  period;
+
+    p = ngx_cpymem(p, store->prefix.data, store->prefix.len);
+    *p++ = ':';
+    *p++ = '{';
+    p = ngx_cpymem(p, tag->data, tag->len);
+    *p++ = '}';
+    *p++ = ':';
+    p = ngx_cpymem(p, ngx_xmpp_store_suffixes[key].data,
+                   ngx_xmpp_store_suffixes[key].len);
+
+    if (key == NGX_XMPP_KEY_SEEN || key == NGX_XMPP_KEY_SEEN_BEFORE) {
+        period = ngx_time() / NGX_XMPP_STORE_PERIOD;
+
+        if (key == NGX_XMPP_KEY_SEEN_BEFORE) {
+            period--;
+        }
+
+        p = ngx_sprintf(p, "%T", period);
+    }
+
+    return p;
+}
+
+
+u_char *
+ngx_xmpp_store_channel(ngx_xmpp_store_t *store, u_char *p, ngx_str_t *tag)
+{
+    p = ngx_cpymem(p, store->channels.data, store->channels.len);
+    *p++ = ':';
+    *p++ = '{';
+    p = ngx_cpymem(p, tag->data, tag->len);
+    *p++ = '}';
+
+    return p;
+}
+
+
+/* the tag within a channel's name, a slice; NGX_DECLINED: not one of ours */
+
+ngx_int_t
+ngx_xmpp_store_channel_tag(ngx_xmpp_store_t *store, ngx_str_t *channel,
+    ngx_str_t *tag)
+{
+    size_t  len;
+
+    len = store->channels.len;
+
+    if (channel->len < len + sizeof(":{}") - 1
+        || ngx_memcmp(channel->data, store->channels.data, len) != 0
+        || channel->data[len] != ':'
+        || channel->data[len + 1] != '{'
+        || channel->data[channel->len - 1] != '}')
+    {
+        return NGX_DECLINED;
+    }
+
+    tag->data = channel->data + len + 2;
+    tag->len = channel->len - len - 3;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_xmpp_store_args(ngx_xmpp_store_args_t *a, ngx_pool_t *pool, size_t extra)
+{
+    a->pool = pool;
+    a->n = 0;
+    a->failed = 0;
+    a->p = ngx_pnalloc(pool, extra);
+
+    if (a->p == NULL) {
+        a->failed = 1;
+        return;
+    }
+
+    a->end = a->p + extra;
+}
+
+
+void
+ngx_xmpp_store_arg(ngx_xmpp_store_args_t *a, ngx_str_t *value)
+{
+    if (a->failed || a->n == NGX_XMPP_STORE_ARGS) {
+        a->failed = 1;
+        return;
+    }
+
+    a->v[a->n++] = *value;
+}
+
+
+void
+ngx_xmpp_store_arg_text(ngx_xmpp_store_args_t *a, const char *text)
+{
+    ngx_str_t  s;
+
+    s.data = (u_char *) text;
+    s.len = ngx_strlen(text);
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+void
+ngx_xmpp_store_arg_uint(ngx_xmpp_store_args_t *a, uint64_t n)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed || (size_t) (a->end - a->p) < NGX_INT64_LEN) {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_sprintf(a->p, "%uL", n);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+void
+ngx_xmpp_store_arg_key(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_key_e key, ngx_str_t *tag)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed
+        || (size_t) (a->end - a->p) < ngx_xmpp_store_key_len(store, tag))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_xmpp_store_key(store, a->p, key, tag);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+void
+ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_str_t *tag)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed
+        || (size_t) (a->end - a->p) < ngx_xmpp_store_key_len(store, tag))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_xmpp_store_channel(store, a->p, tag);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}

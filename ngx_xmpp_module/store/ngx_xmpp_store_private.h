@@ -1,0 +1,101 @@
+/*
+ * Shared by the files of store/: the store itself, a request, keys.
+ */
+
+
+#ifndef _NGX_XMPP_STORE_PRIVATE_H_INCLUDED_
+#define _NGX_XMPP_STORE_PRIVATE_H_INCLUDED_
+
+
+#include "ngx_xmpp_store.h"
+#include "ngx_xmpp_util.h"
+
+
+#define NGX_XMPP_STORE_ARGS           16
+
+
+struct ngx_xmpp_store_s {
+    ngx_xmpp_redis_t           *redis;
+    ngx_log_t                  *log;
+    ngx_str_t                   prefix;
+    ngx_str_t                   channels;     /* prefix and database */
+    ngx_str_t                   secret;
+    u_char                      secret_data[32];
+
+    ngx_xmpp_store_bell_pt      bell;
+    ngx_xmpp_redis_state_pt     state;
+    void                       *data;
+
+    unsigned                    loaded:1;     /* Functions are there */
+    unsigned                    keyed:1;      /* the secret is known */
+};
+
+
+struct ngx_xmpp_store_req_s {
+    ngx_xmpp_store_t           *store;
+    ngx_xmpp_redis_req_t       *redis;        /* NULL: answered */
+    ngx_xmpp_store_handler_pt   handler;
+    void                       *data;
+    ngx_pool_cleanup_t         *cleanup;      /* cancels it */
+
+    /* kept to repeat the command when Redis lost the Functions */
+    ngx_uint_t                  argc;
+    ngx_str_t                  *argv;
+    unsigned                    repeated:1;
+};
+
+
+/* what a command's arguments are put into, one after the other */
+typedef struct {
+    ngx_pool_t                 *pool;
+    ngx_uint_t                  n;
+    ngx_str_t                   v[NGX_XMPP_STORE_ARGS];
+    u_char                     *p;            /* for keys and numbers */
+    u_char                     *end;
+    unsigned                    failed:1;
+} ngx_xmpp_store_args_t;
+
+
+/* the embedded library, from redis/xmpp.lua at build time */
+extern ngx_str_t  ngx_xmpp_functions_lua;
+
+
+/* kinds of keys, docs/redis-schema.md */
+typedef enum {
+    NGX_XMPP_KEY_ACCOUNT = 0,
+    NGX_XMPP_KEY_SESSIONS,
+    NGX_XMPP_KEY_PRESENCE,
+    NGX_XMPP_KEY_SEEN,                        /* of this period of time */
+    NGX_XMPP_KEY_SEEN_BEFORE                  /* of the one before it */
+} ngx_xmpp_store_key_e;
+
+
+/* p may be NULL: then the length that is needed is returned in it */
+u_char *ngx_xmpp_store_key(ngx_xmpp_store_t *store, u_char *p,
+    ngx_xmpp_store_key_e key, ngx_str_t *tag);
+size_t ngx_xmpp_store_key_len(ngx_xmpp_store_t *store, ngx_str_t *tag);
+u_char *ngx_xmpp_store_channel(ngx_xmpp_store_t *store, u_char *p,
+    ngx_str_t *tag);
+ngx_int_t ngx_xmpp_store_channel_tag(ngx_xmpp_store_t *store,
+    ngx_str_t *channel, ngx_str_t *tag);
+
+/* arguments: begin with room for extra bytes of keys and numbers */
+void ngx_xmpp_store_args(ngx_xmpp_store_args_t *a, ngx_pool_t *pool,
+    size_t extra);
+void ngx_xmpp_store_arg(ngx_xmpp_store_args_t *a, ngx_str_t *value);
+void ngx_xmpp_store_arg_text(ngx_xmpp_store_args_t *a, const char *text);
+void ngx_xmpp_store_arg_uint(ngx_xmpp_store_args_t *a, uint64_t n);
+void ngx_xmpp_store_arg_key(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_xmpp_store_key_e key, ngx_str_t *tag);
+void ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_str_t *tag);
+
+/* sends them; NULL: nothing was sent */
+ngx_xmpp_store_req_t *ngx_xmpp_store_command(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_xmpp_store_handler_pt handler, void *data);
+
+/* the same for what nobody waits for; a's pool may go at once */
+void ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a);
+
+
+#endif /* _NGX_XMPP_STORE_PRIVATE_H_INCLUDED_ */

@@ -1,0 +1,88 @@
+/*
+ * SASL (RFC 6120, 6): what the exchange and its mechanisms share.
+ *
+ * An exchange has its own pool, which dies with it: at success, failure,
+ * abort, or the end of the stream.  A mechanism answers each message of the
+ * client with
+ *
+ *     NGX_OK      sasl->out is the challenge
+ *     NGX_DONE    the client is sasl->user; sasl->out goes with <success/>
+ *     NGX_AGAIN   later, by ngx_xmpp_sasl_done()
+ *     > 0         a failure, NGX_XMPP_SASL_*
+ *     NGX_ERROR   ours: temporary-auth-failure
+ */
+
+
+#ifndef _NGX_XMPP_SASL_H_INCLUDED_
+#define _NGX_XMPP_SASL_H_INCLUDED_
+
+
+#include "ngx_xmpp_stream.h"
+
+
+/* failures, RFC 6120, 6.5 */
+typedef enum {
+    NGX_XMPP_SASL_ABORTED = 1,
+    NGX_XMPP_SASL_ENCRYPTION_REQUIRED,
+    NGX_XMPP_SASL_INCORRECT_ENCODING,
+    NGX_XMPP_SASL_INVALID_AUTHZID,
+    NGX_XMPP_SASL_INVALID_MECHANISM,
+    NGX_XMPP_SASL_MALFORMED_REQUEST,
+    NGX_XMPP_SASL_NOT_AUTHORIZED,
+    NGX_XMPP_SASL_TEMPORARY,
+    NGX_XMPP_SASL_FAILURES
+} ngx_xmpp_sasl_failure_e;
+
+
+typedef struct ngx_xmpp_sasl_task_s  ngx_xmpp_sasl_task_t;
+
+
+typedef struct {
+    ngx_str_t                   name;
+    ngx_uint_t                  bit;            /* in xmpp_sasl_mechanisms */
+    ngx_xmpp_scram_hash_e       hash;           /* of SCRAM */
+    ngx_uint_t                  tls;            /* needs it */
+
+    ngx_int_t                 (*step)(ngx_xmpp_sasl_t *sasl,
+                                    ngx_str_t *data);
+    ngx_int_t                 (*keys)(ngx_xmpp_sasl_t *sasl);
+} ngx_xmpp_sasl_mechanism_t;
+
+
+struct ngx_xmpp_sasl_s {
+    ngx_pool_t                 *pool;
+    ngx_xmpp_stream_t          *stream;
+    ngx_xmpp_sasl_mechanism_t  *mechanism;
+
+    ngx_str_t                   user;           /* prepared localpart */
+    ngx_str_t                   out;            /* to be base64 encoded */
+
+    ngx_xmpp_scram_t            scram;
+    ngx_uint_t                  state;          /* of the mechanism */
+    ngx_str_t                   password;       /* SASLprepped, PLAIN */
+    ngx_xmpp_sasl_task_t       *task;           /* in a thread */
+    unsigned                    unknown:1;      /* no such user */
+};
+
+
+/* the mechanism's answer came later; sasl may be gone afterwards */
+void ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
+
+/* ends the exchange, if there is one, without an answer */
+void ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st);
+
+/*
+ * Prepares the name, checks the authorization identity against it, and asks
+ * for the keys; handler is called later.  Returns NGX_AGAIN, a failure, or
+ * NGX_ERROR.  A name that cannot exist is asked for all the same.
+ */
+ngx_int_t ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
+    ngx_str_t *authzid, ngx_xmpp_scram_hash_e hash);
+
+ngx_int_t ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
+ngx_int_t ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl);
+ngx_int_t ngx_xmpp_sasl_plain_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
+ngx_int_t ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl);
+
+
+#endif /* _NGX_XMPP_SASL_H_INCLUDED_ */

@@ -1,0 +1,44 @@
+/*
+ * XML streams (RFC 6120, 4): for the transports, which feed them, and for the
+ * stream features, which move them on.
+ */
+
+
+#ifndef _NGX_XMPP_STREAM_H_INCLUDED_
+#define _NGX_XMPP_STREAM_H_INCLUDED_
+
+
+#include "ngx_xmpp.h"
+
+
+/*
+ * A stream on an accepted connection, from c->pool, whose cleanup ends it;
+ * conf is the listener's.  NULL: no memory.
+ */
+ngx_xmpp_stream_t *ngx_xmpp_stream_create(ngx_stream_session_t *s,
+    const ngx_xmpp_transport_t *transport, ngx_xmpp_srv_conf_t *conf);
+
+/*
+ * Feeds [*pos, last) and moves *pos.  NGX_OK: all was taken; NGX_AGAIN: an
+ * element is in flight, go on from *pos when the stream is resumed; NGX_DONE:
+ * the stream closes or switches to TLS, what is left belongs to nobody.
+ */
+ngx_int_t ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos,
+    u_char *last);
+
+/* TLS began: a new stream, RFC 6120, 5.4.3.3 */
+void ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st);
+
+/* SASL succeeded for this prepared localpart; the next header is expected */
+ngx_int_t ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st,
+    ngx_str_t *user);
+
+/* sends a nonza; NGX_OK or NGX_ERROR (then the stream closes) */
+ngx_int_t ngx_xmpp_stream_send(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
+
+/* bytes of the stream error element's children; "" for NONE */
+size_t ngx_xmpp_stream_error_write(u_char *p, ngx_xmpp_stream_error_e error,
+    const char *text);
+
+
+#endif /* _NGX_XMPP_STREAM_H_INCLUDED_ */

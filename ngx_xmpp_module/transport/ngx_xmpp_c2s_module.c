@@ -1,0 +1,175 @@
+/*
+ * xmpp_c2s: a listener for clients on TCP, STARTTLS or direct TLS
+ * (RFC 6120; XEP-0368).  The directive is a flag: who is served is said by
+ * xmpp_host.
+ */
+
+
+#include "ngx_xmpp_tcp.h"
+
+
+static ngx_int_t ngx_xmpp_c2s_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf);
+static char *ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static void ngx_xmpp_c2s_handler(ngx_stream_session_t *s);
+
+
+static ngx_xmpp_xep_t  ngx_xmpp_c2s_xeps[] = {
+    { 6120, NULL, "section 4" },
+    { 368, "1.1.0", "complete" },
+    ngx_xmpp_null_xep
+};
+
+
+static ngx_command_t  ngx_xmpp_c2s_commands[] = {
+
+    { ngx_string("xmpp_c2s"),
+      NGX_STREAM_SRV_CONF|NGX_CONF_NOARGS,
+      ngx_xmpp_c2s,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_stream_module_t  ngx_xmpp_c2s_module_ctx = {
+    ngx_xmpp_c2s_preconfiguration,         /* preconfiguration */
+    ngx_xmpp_c2s_postconfiguration,        /* postconfiguration */
+
+    NULL,                                  /* create main configuration */
+    NULL,                                  /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL                                   /* merge server configuration */
+};
+
+
+ngx_module_t  ngx_xmpp_c2s_module = {
+    NGX_MODULE_V1,
+    &ngx_xmpp_c2s_module_ctx,              /* module context */
+    ngx_xmpp_c2s_commands,                 /* module directives */
+    NGX_STREAM_MODULE,                     /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_xmpp_feature_t  ngx_xmpp_c2s_feature = {
+    &ngx_xmpp_c2s_module,
+    ngx_xmpp_c2s_xeps,
+    NULL,                                  /* disco features */
+    NULL,                                  /* nonzas */
+    NULL,                                  /* stream features */
+    NULL,                                  /* iq */
+    NULL,                                  /* hooks */
+    NULL                                   /* events */
+};
+
+
+static ngx_int_t
+ngx_xmpp_c2s_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_xmpp_feature_add(cf, &ngx_xmpp_c2s_feature);
+}
+
+
+static ngx_int_t
+ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_uint_t                    i;
+    ngx_xmpp_host_t             **hp;
+    ngx_xmpp_main_conf_t         *xmcf;
+    ngx_stream_core_srv_conf_t   *cscf;
+
+    xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
+
+    if (xmcf->listeners == 0) {
+        return NGX_OK;
+    }
+
+    /* a connection comes to us also when TLS has moved it into a host */
+
+    hp = xmcf->hosts.elts;
+
+    for (i = 0; i < xmcf->hosts.nelts; i++) {
+        cscf = ngx_xmpp_host_conf(hp[i], ngx_stream_core_module);
+        cscf->handler = ngx_xmpp_c2s_handler;
+    }
+
+    return ngx_xmpp_tls_init(cf, xmcf);
+}
+
+
+static char *
+ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_xmpp_srv_conf_t         *xscf;
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    xscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_xmpp_module);
+
+    if (xscf->host) {
+        return "is not allowed in \"xmpp_host\": put it into a server with "
+               "\"listen\"";
+    }
+
+    cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
+
+    if (cscf->handler) {
+        return "is duplicate, or the server has another handler";
+    }
+
+    cscf->handler = ngx_xmpp_c2s_handler;
+    xscf->listener = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+/* the content handler: a connection was accepted, and TLS is done if direct */
+
+static void
+ngx_xmpp_c2s_handler(ngx_stream_session_t *s)
+{
+    ngx_xmpp_stream_t    *st;
+    ngx_xmpp_srv_conf_t  *xscf;
+
+    /* after STARTTLS nginx comes here again */
+
+    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
+
+    if (st != NULL) {
+        st->transport->secured(st);
+        return;
+    }
+
+    if (ngx_xmpp_worker_get(s) == NULL) {
+        ngx_stream_finalize_session(s, NGX_STREAM_SERVICE_UNAVAILABLE);
+        return;
+    }
+
+    /* SNI has moved the session, but the limits are the listener's */
+
+    xscf = ngx_stream_get_module_ctx(s, ngx_xmpp_c2s_module);
+
+    if (xscf == NULL) {
+        xscf = ngx_stream_get_module_srv_conf(s, ngx_xmpp_module);
+    }
+
+    st = ngx_xmpp_stream_create(s, &ngx_xmpp_tcp_transport, xscf);
+
+    if (st == NULL) {
+        ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);
+        return;
+    }
+
+    ngx_xmpp_tcp_start(st);
+}

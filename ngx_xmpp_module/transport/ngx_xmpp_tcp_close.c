@@ -1,0 +1,273 @@
+/*
+ * TCP: the first and the last words of a stream, and the end.
+ *
+ *     close() -> CLOSED (posted) -> last words written -> FIN
+ *             -> lingering: the peer's end, or two seconds -> finalized
+ *
+ * close() may be called from anywhere: it only marks and posts.  Lingering
+ * keeps unread bytes of the client from turning our FIN into a reset, which
+ * would take the stream error away from it.
+ */
+
+
+#include "ngx_xmpp_tcp.h"
+
+
+#define NGX_XMPP_TCP_LINGER           2000    /* milliseconds */
+#define NGX_XMPP_TCP_LAST_WORDS       5000
+
+
+static ngx_int_t ngx_xmpp_tcp_last_words(ngx_xmpp_stream_t *st,
+    ngx_xmpp_stream_error_e error, const char *text);
+static void ngx_xmpp_tcp_linger(ngx_xmpp_stream_t *st);
+static void ngx_xmpp_tcp_linger_read(ngx_xmpp_stream_t *st);
+
+
+/* RFC 6120, 4.7: "<stream:stream ...>" with a new id each time (4.7.3) */
+
+ngx_int_t
+ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st)
+{
+    u_char             *p, id[32];
+    size_t              size;
+    ngx_int_t           rc;
+    ngx_str_t           none, *host;
+    ngx_xmpp_packet_t  *pkt;
+
+    ngx_str_set(&none, "");
+    host = st->host ? &st->host->name : &none;
+
+    if (ngx_xmpp_id_random(id, sizeof(id) / 2) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    size = sizeof("<?xml version='1.0'?><stream:stream "
+                  "xmlns='jabber:client' "
+                  "xmlns:stream='http://etherx.jabber.org/streams' "
+                  "version='1.0' xml:lang='en' id='' from=''>") - 1
+           + sizeof(id) + ngx_xmpp_xml_escape_size(host);
+
+    pkt = ngx_xmpp_packet_alloc(st->worker->log, size);
+    if (pkt == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(pkt->data,
+                   "<?xml version='1.0'?><stream:stream "
+                   "xmlns='jabber:client' "
+                   "xmlns:stream='http://etherx.jabber.org/streams' "
+                   "version='1.0' xml:lang='en' id='",
+                   sizeof("<?xml version='1.0'?><stream:stream "
+                          "xmlns='jabber:client' "
+                          "xmlns:stream='http://etherx.jabber.org/streams' "
+                          "version='1.0' xml:lang='en' id='") - 1);
+    p = ngx_cpymem(p, id, sizeof(id));
+
+    if (host->len) {
+        p = ngx_cpymem(p, "' from='", sizeof("' from='") - 1);
+        p = ngx_xmpp_xml_escape(p, host);
+    }
+
+    p = ngx_cpymem(p, "'>", sizeof("'>") - 1);
+    pkt->len = p - pkt->data;
+
+    rc = ngx_xmpp_tcp_queue(st, pkt);
+
+    ngx_xmpp_packet_release(pkt);
+
+    st->opened = 1;
+
+    return rc;
+}
+
+
+void
+ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
+    const char *text)
+{
+    if (st->state == NGX_XMPP_ST_CLOSED) {
+
+        if (error == NGX_XMPP_SE_DROP) {
+            st->error = error;
+        }
+
+    } else {
+        if (error == NGX_XMPP_SE_DROP) {
+            ngx_xmpp_tcp_discard(st);
+
+        } else if (ngx_xmpp_tcp_last_words(st, error, text) != NGX_OK) {
+            error = NGX_XMPP_SE_DROP;
+        }
+
+        st->error = error;
+        st->state = NGX_XMPP_ST_CLOSED;
+    }
+
+    if (!st->is_posted) {
+        st->is_posted = 1;
+        ngx_queue_insert_tail(&st->worker->ready, &st->posted);
+        ngx_xmpp_worker_post(st->worker);
+    }
+}
+
+
+/* RFC 6120, 4.9.1.2: a header of ours comes before any error */
+
+static ngx_int_t
+ngx_xmpp_tcp_last_words(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
+    const char *text)
+{
+    u_char             *p;
+    size_t              len;
+    ngx_int_t           rc;
+    ngx_xmpp_packet_t  *pkt;
+
+    if (!st->opened && ngx_xmpp_tcp_open(st) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    len = ngx_xmpp_stream_error_write(NULL, error, text);
+
+    pkt = ngx_xmpp_packet_alloc(st->worker->log,
+                                sizeof("<stream:error></stream:error>"
+                                       "</stream:stream>") - 1 + len);
+    if (pkt == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = pkt->data;
+
+    if (len) {
+        p = ngx_cpymem(p, "<stream:error>", sizeof("<stream:error>") - 1);
+        (void) ngx_xmpp_stream_error_write(p, error, text);
+        p = ngx_cpymem(p + len, "</stream:error>",
+                       sizeof("</stream:error>") - 1);
+    }
+
+    p = ngx_cpymem(p, "</stream:stream>", sizeof("</stream:stream>") - 1);
+    pkt->len = p - pkt->data;
+
+    rc = ngx_xmpp_tcp_queue(st, pkt);
+
+    ngx_xmpp_packet_release(pkt);
+
+    return rc;
+}
+
+
+/* called by both event handlers of a closed stream */
+
+void
+ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
+{
+    ngx_connection_t    *c;
+    ngx_xmpp_session_t  *xs;
+
+    c = st->nginx->connection;
+
+    xs = st->session;
+
+    if (xs) {
+        st->session = NULL;
+        ngx_xmpp_session_end(xs);
+    }
+
+    if (st->lingering) {
+        ngx_xmpp_tcp_linger_read(st);
+        return;
+    }
+
+    if (st->error == NGX_XMPP_SE_DROP || c->read->error || c->write->error) {
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        return;
+    }
+
+    if (c->write->timedout) {
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        return;
+    }
+
+    switch (ngx_xmpp_tcp_flush(st)) {
+
+    case NGX_OK:
+        ngx_xmpp_tcp_linger(st);
+        return;
+
+    case NGX_AGAIN:
+        ngx_add_timer(c->write, NGX_XMPP_TCP_LAST_WORDS);
+        return;
+
+    default:
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+    }
+}
+
+
+static void
+ngx_xmpp_tcp_linger(ngx_xmpp_stream_t *st)
+{
+    ngx_connection_t  *c;
+
+    c = st->nginx->connection;
+
+    if (c->ssl) {
+
+        /* the log phase still reads $ssl_* variables */
+
+        c->ssl->no_wait_shutdown = 1;
+        c->ssl->shutdown_without_free = 1;
+
+        (void) ngx_ssl_shutdown(c);
+
+        c->read->handler = ngx_xmpp_tcp_read_handler;
+        c->write->handler = ngx_xmpp_tcp_write_handler;
+    }
+
+    if (ngx_shutdown_socket(c->fd, NGX_WRITE_SHUTDOWN) == -1) {
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        return;
+    }
+
+    st->lingering = 1;
+    ngx_add_timer(c->read, NGX_XMPP_TCP_LINGER);
+
+    ngx_xmpp_tcp_linger_read(st);
+}
+
+
+static void
+ngx_xmpp_tcp_linger_read(ngx_xmpp_stream_t *st)
+{
+    ssize_t            n;
+    ngx_uint_t         i;
+    ngx_connection_t  *c;
+
+    c = st->nginx->connection;
+
+    if (c->read->timedout) {
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        return;
+    }
+
+    /* below TLS, which has ended: nobody looks at these bytes */
+
+    for (i = 0; i < 8; i++) {
+        n = recv(c->fd, st->worker->recv, 16384, 0);
+
+        if (n == -1 && ngx_socket_errno == NGX_EAGAIN) {
+            c->read->ready = 0;
+
+            if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
+                return;
+            }
+
+            break;
+        }
+
+        if (n <= 0) {
+            break;
+        }
+    }
+
+    ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+}

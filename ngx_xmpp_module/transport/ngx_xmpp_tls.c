@@ -1,0 +1,216 @@
+/*
+ * TLS: STARTTLS by nginx's own SSL phase, direct TLS by SNI and ALPN.
+ *
+ * STARTTLS (RFC 6120, 5.4.3): the session is moved into the configuration of
+ * the host that the header named, and its phases are run again from the SSL
+ * phase on.  So the handshake, its timeout, client certificates, OCSP and
+ * variables are nginx's, as configured for that host; it ends in the host's
+ * content handler.
+ *
+ * Direct TLS (XEP-0368): the context of the listener chooses the host by SNI,
+ * as nginx's http does; stream has that only since 1.25.5, and for server{}
+ * blocks.  ALPN is "xmpp-client", and anything else offered is refused: no
+ * other protocol can be spoken to us by mistake (RFC 7301, 3.2).
+ */
+
+
+#include "ngx_xmpp_tcp.h"
+
+
+static int ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad,
+    void *arg);
+static int ngx_xmpp_tls_alpn(ngx_ssl_conn_t *ssl_conn,
+    const unsigned char **out, unsigned char *outlen,
+    const unsigned char *in, unsigned int inlen, void *arg);
+
+
+/* where the SSL phase begins, and what listeners' contexts call back */
+
+ngx_int_t
+ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
+{
+    ngx_uint_t                     i;
+    ngx_xmpp_srv_conf_t           *xscf;
+    ngx_xmpp_ssl_conf_t           *sslcf;
+    ngx_stream_core_srv_conf_t   **cscf;
+    ngx_stream_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    cscf = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        xscf = cscf[i]->ctx->srv_conf[ngx_xmpp_module.ctx_index];
+        sslcf = cscf[i]->ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+
+        if (sslcf->ssl.ctx == NULL || (!xscf->listener && !xscf->host)) {
+            continue;
+        }
+
+        if (xscf->listener) {
+            SSL_CTX_set_tlsext_servername_callback(sslcf->ssl.ctx,
+                                                   ngx_xmpp_tls_servername);
+        }
+
+        /* ssl_alpn, where it is set, has installed a callback of nginx's */
+
+        if (sslcf->alpn.len == 0) {
+            SSL_CTX_set_alpn_select_cb(sslcf->ssl.ctx, ngx_xmpp_tls_alpn,
+                                       NULL);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
+{
+    ngx_uint_t                    i, n;
+    ngx_connection_t             *c;
+    ngx_stream_session_t         *s;
+    ngx_stream_core_srv_conf_t   *cscf;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    s = st->nginx;
+    c = s->connection;
+
+    st->securing = 0;
+
+    /* RFC 6120, 5.4.3.3: nothing of the plain stream is kept */
+
+    ngx_xmpp_parser_reset(st->parser);
+
+    s->srv_conf = st->host->ctx->srv_conf;
+
+    cscf = ngx_stream_get_module_srv_conf(s, ngx_stream_core_module);
+    ngx_set_connection_log(c, cscf->error_log);
+
+    cmcf = ngx_stream_get_module_main_conf(s, ngx_stream_core_module);
+
+    for (i = 0, n = 0; i < NGX_STREAM_SSL_PHASE; i++) {
+        n += cmcf->phases[i].handlers.nelts;
+    }
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    s->ssl = 1;
+    s->phase_handler = n;
+    c->read->handler = ngx_stream_session_handler;
+
+    ngx_stream_core_run_phases(s);
+}
+
+
+/* the content handler of the host: the handshake is done */
+
+void
+ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_stream_secured(st);
+    ngx_xmpp_tcp_start(st);
+}
+
+
+/* a name that is none of ours keeps the first host: the header will tell */
+
+static int
+ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
+{
+    ngx_str_t              name, prepared;
+    const char            *servername;
+    ngx_xmpp_host_t       *h;
+    ngx_connection_t      *c;
+    ngx_xmpp_srv_conf_t   *xscf;
+    ngx_xmpp_ssl_conf_t   *sslcf;
+    ngx_xmpp_main_conf_t  *xmcf;
+    ngx_stream_session_t  *s;
+
+    c = ngx_ssl_get_connection(ssl_conn);
+
+    if (c->ssl->handshaked) {
+        *ad = SSL_AD_NO_RENEGOTIATION;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+
+    s = c->data;
+
+    servername = SSL_get_servername(ssl_conn, TLSEXT_NAMETYPE_host_name);
+
+    if (servername == NULL) {
+        return SSL_TLSEXT_ERR_OK;
+    }
+
+    name.data = (u_char *) servername;
+    name.len = ngx_strlen(servername);
+
+    if (ngx_xmpp_jid_prep_domain(c->pool, &name, &prepared) != NGX_OK) {
+        return SSL_TLSEXT_ERR_OK;
+    }
+
+    xmcf = ngx_stream_get_module_main_conf(s, ngx_xmpp_module);
+    h = ngx_xmpp_host_find(xmcf, &prepared);
+
+    if (h == NULL) {
+        return SSL_TLSEXT_ERR_OK;
+    }
+
+    sslcf = ngx_xmpp_host_conf(h, ngx_stream_ssl_module);
+
+    if (sslcf->ssl.ctx == NULL) {
+        return SSL_TLSEXT_ERR_OK;
+    }
+
+    if (SSL_set_SSL_CTX(ssl_conn, sslcf->ssl.ctx) == NULL) {
+        *ad = SSL_AD_INTERNAL_ERROR;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+
+    /* SSL_set_SSL_CTX() changes the certificate only */
+
+    SSL_set_verify(ssl_conn, SSL_CTX_get_verify_mode(sslcf->ssl.ctx),
+                   SSL_CTX_get_verify_callback(sslcf->ssl.ctx));
+    SSL_set_verify_depth(ssl_conn, SSL_CTX_get_verify_depth(sslcf->ssl.ctx));
+
+    SSL_clear_options(ssl_conn, SSL_get_options(ssl_conn)
+                                & ~SSL_CTX_get_options(sslcf->ssl.ctx));
+    SSL_set_options(ssl_conn, SSL_CTX_get_options(sslcf->ssl.ctx));
+
+#ifdef SSL_OP_NO_RENEGOTIATION
+    SSL_set_options(ssl_conn, SSL_OP_NO_RENEGOTIATION);
+#endif
+
+    /* the session moves on, the listener's limits are kept for it */
+
+    if (ngx_stream_get_module_ctx(s, ngx_xmpp_c2s_module) == NULL) {
+        xscf = ngx_stream_get_module_srv_conf(s, ngx_xmpp_module);
+
+        if (xscf->listener) {
+            ngx_stream_set_ctx(s, xscf, ngx_xmpp_c2s_module);
+        }
+    }
+
+    s->srv_conf = h->ctx->srv_conf;
+
+    return SSL_TLSEXT_ERR_OK;
+}
+
+
+static int
+ngx_xmpp_tls_alpn(ngx_ssl_conn_t *ssl_conn, const unsigned char **out,
+    unsigned char *outlen, const unsigned char *in, unsigned int inlen,
+    void *arg)
+{
+    static const unsigned char  name[] = "\x0bxmpp-client";
+
+    if (SSL_select_next_proto((unsigned char **) out, outlen, name,
+                              sizeof(name) - 1, in, inlen)
+        != OPENSSL_NPN_NEGOTIATED)
+    {
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+
+    return SSL_TLSEXT_ERR_OK;
+}

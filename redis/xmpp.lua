@@ -1,0 +1,423 @@
+#!lua name=xmpp1
+
+--
+-- The Functions of ngx_xmpp_module, schema version 1.
+--
+-- Each is one atomic step on the keys of one account, which share a hash
+-- slot.  Library and function names carry the version, so that two releases
+-- can share one Redis during a rolling upgrade.  Everything is checked before
+-- the first write.  Keys and fields: docs/redis-schema.md.
+--
+-- A record is a field 'r' .. resource of the sessions hash:
+--
+--     epoch sid boot state
+--
+-- where state is a priority, or '-' when the session is not available.  Two
+-- more fields stand beside the records: 'e', the last epoch, and 'n', the
+-- number of the last bell.  Both are never lower than the clock (Redis's, in
+-- microseconds), so they go on upwards when the hash was lost or deleted:
+-- a fence or a number that was given once is not given again.
+--
+-- A bell is a message on the account's channel:
+--
+--     "1" kind " " number " " previous " " epoch " " targets "\n" body
+--
+-- with kind m (body: a stanza for the targets, "sid:epoch,sid:epoch"),
+-- k (body: a resource that the given epoch holds now: others end), or
+-- x (the account was removed: all end).
+--
+
+
+local function clock()
+    local t = redis.call('TIME')
+
+    return t[1] * 1000000 + t[2]
+end
+
+
+-- raises a counter of the sessions hash, beyond the clock when it is new
+
+local function raise(sessions, field)
+    local last = redis.call('HGET', sessions, field)
+    local n
+
+    if last then
+        n = tonumber(last) + 1
+    else
+        n = clock()
+    end
+
+    redis.call('HSET', sessions, field, string.format('%.0f', n))
+
+    return string.format('%.0f', n), last or '0'
+end
+
+
+local function ring(sessions, channel, kind, epoch, targets, body)
+    local n, previous = raise(sessions, 'n')
+
+    local count = redis.call('SPUBLISH', channel, '1' .. kind .. ' ' .. n
+                             .. ' ' .. previous .. ' ' .. epoch .. ' '
+                             .. table.concat(targets, ',') .. '\n' .. body)
+
+    return count, n
+end
+
+
+local function split(record)
+    return string.match(record, '^(%d+) (%S+) (%S+) (%S+)$')
+end
+
+
+-- the sessions that chosen(priority or nil) wants, as bell targets
+
+local function targets(sessions, chosen, except)
+    local all = redis.call('HGETALL', sessions)
+    local list = {}
+
+    for i = 1, #all, 2 do
+        if string.sub(all[i], 1, 1) == 'r' and all[i] ~= except then
+            local epoch, sid, _, state = split(all[i + 1])
+
+            if epoch and chosen(tonumber(state)) then
+                list[#list + 1] = sid .. ':' .. epoch
+            end
+        end
+    end
+
+    return list
+end
+
+
+local function available(priority)
+    return priority ~= nil
+end
+
+
+-- RFC 6121, 8.5.2.1.1: never to a resource of negative priority
+
+local function not_negative(priority)
+    return priority ~= nil and priority >= 0
+end
+
+
+-- ends the oldest session when the account has max of them
+
+local function make_room(keys, channel, max, field)
+    local all = redis.call('HGETALL', keys[2])
+    local n, oldest, low = 0, nil, nil
+
+    for i = 1, #all, 2 do
+        if string.sub(all[i], 1, 1) == 'r' and all[i] ~= field then
+            local epoch = tonumber((split(all[i + 1])) or 0)
+
+            n = n + 1
+
+            if not low or epoch < low then
+                low, oldest = epoch, all[i]
+            end
+        end
+    end
+
+    if n >= max then
+        redis.call('HDEL', keys[2], oldest)
+        redis.call('HDEL', keys[3], oldest)
+        ring(keys[2], channel, 'k', string.format('%.0f', low + 1), {},
+             string.sub(oldest, 2))
+    end
+end
+
+
+--
+-- Binds a resource, or puts a lost record back.
+--
+-- keys: account, sessions, presence
+-- args: channel, resource, sid, boot, epoch (0: a new one), state,
+--       max, the unavailable stanza of this resource
+-- returns: { 'ok', number of the last bell, epoch }, { 'none' } when there
+--          is no such account, { 'conflict', '0', epoch } when fenced
+--
+local function bind(keys, args)
+    local channel, resource, sid = args[1], args[2], args[3]
+    local boot, mine, state = args[4], tonumber(args[5]), args[6]
+    local field = 'r' .. resource
+
+    if redis.call('EXISTS', keys[1]) == 0 then
+        return { 'none' }
+    end
+
+    local old = redis.call('HGET', keys[2], field)
+    local epoch, number
+
+    if mine == 0 then
+        -- a repeat of this very command finds its own record
+
+        if old then
+            local e, s = split(old)
+
+            if s == sid then
+                return { 'ok', redis.call('HGET', keys[2], 'n') or '0', e }
+            end
+        end
+
+        make_room(keys, channel, tonumber(args[7]), field)
+        epoch = raise(keys[2], 'e')
+
+    else
+        if old and tonumber((split(old))) > mine then
+            return { 'conflict', '0', (split(old)) }
+        end
+
+        epoch = args[5]
+
+        local last = redis.call('HGET', keys[2], 'e')
+
+        if not last or tonumber(last) < mine then
+            redis.call('HSET', keys[2], 'e', epoch)
+        end
+    end
+
+    redis.call('HSET', keys[2], field,
+               epoch .. ' ' .. sid .. ' ' .. boot .. ' ' .. state)
+
+    number = redis.call('HGET', keys[2], 'n') or '0'
+
+    if old then
+        local e, s, _, st = split(old)
+
+        if s ~= sid then
+            redis.call('HDEL', keys[3], field)
+            _, number = ring(keys[2], channel, 'k', epoch, {}, resource)
+
+            -- only the winner announces (cluster.md, rule 4)
+
+            if st ~= '-' then
+                local list = targets(keys[2], available, field)
+
+                if #list > 0 then
+                    _, number = ring(keys[2], channel, 'm', '0', list,
+                                     args[8])
+                end
+            end
+        end
+    end
+
+    return { 'ok', number, epoch }
+end
+
+
+--
+-- Presence of a session: initial, changed or unavailable (RFC 6121, 4.2,
+-- 4.4, 4.5), to the account's own available sessions.
+--
+-- keys: account, sessions, presence
+-- args: channel, resource, sid, epoch, state, stanza, initial (0 or 1)
+-- returns: { 'ok', number, presence of the others ... }, { 'conflict' }
+--
+local function presence(keys, args)
+    local field = 'r' .. args[2]
+    local record = redis.call('HGET', keys[2], field)
+    local reply = { 'ok', '0' }
+    local list
+
+    if not record then
+        return { 'conflict' }
+    end
+
+    local epoch, sid, boot = split(record)
+
+    if sid ~= args[3] or epoch ~= args[4] then
+        return { 'conflict' }
+    end
+
+    redis.call('HSET', keys[2], field,
+               epoch .. ' ' .. sid .. ' ' .. boot .. ' ' .. args[5])
+
+    if args[5] == '-' then
+        redis.call('HDEL', keys[3], field)
+    else
+        redis.call('HSET', keys[3], field, args[6])
+    end
+
+    list = targets(keys[2], available)
+
+    if #list > 0 then
+        local _, number = ring(keys[2], args[1], 'm', '0', list, args[6])
+        reply[2] = number
+    end
+
+    if args[7] == '1' then
+        local all = redis.call('HGETALL', keys[3])
+
+        for i = 1, #all, 2 do
+            if all[i] ~= field then
+                reply[#reply + 1] = all[i + 1]
+            end
+        end
+    end
+
+    return reply
+end
+
+
+--
+-- Ends a session.
+--
+-- keys: account, sessions, presence
+-- args: channel, resource, sid, epoch, its unavailable stanza
+-- returns: { 'ok' } or { 'conflict' }: another holds the resource
+--
+local function unbind(keys, args)
+    local field = 'r' .. args[2]
+    local record = redis.call('HGET', keys[2], field)
+
+    if not record then
+        return { 'conflict' }
+    end
+
+    local epoch, sid, _, state = split(record)
+
+    if sid ~= args[3] or epoch ~= args[4] then
+        return { 'conflict' }
+    end
+
+    redis.call('HDEL', keys[2], field)
+    redis.call('HDEL', keys[3], field)
+
+    if state ~= '-' then
+        local list = targets(keys[2], available)
+
+        if #list > 0 then
+            ring(keys[2], args[1], 'm', '0', list, args[5])
+        end
+    end
+
+    -- without records only the two counters are left: the clock has them
+
+    if redis.call('HLEN', keys[2]) <= 2 then
+        local all = redis.call('HKEYS', keys[2])
+
+        for i = 1, #all do
+            if string.sub(all[i], 1, 1) == 'r' then
+                return { 'ok' }
+            end
+        end
+
+        redis.call('DEL', keys[2])
+    end
+
+    return { 'ok' }
+end
+
+
+-- RFC 6121, 8.5.3: who gets a stanza for a full JID; nil: nobody
+
+local function to_full(sessions, kind, resource)
+    local record = redis.call('HGET', sessions, 'r' .. resource)
+
+    if record then
+        local epoch, sid = split(record)
+
+        return { sid .. ':' .. epoch }
+    end
+
+    -- 8.5.3.2.1: chat without a match goes as to the bare JID
+
+    if kind == 'c' then
+        return targets(sessions, not_negative)
+    end
+
+    return {}
+end
+
+
+-- RFC 6121, 8.5.2: who gets a stanza for a bare JID
+
+local function to_bare(sessions, kind)
+    if kind == 'p' then
+        return targets(sessions, available)
+    end
+
+    if kind == 'c' or kind == 'n' or kind == 'h' then
+        return targets(sessions, not_negative)
+    end
+
+    return {}
+end
+
+
+--
+-- Routes one stanza to one account (RFC 6121, 8.5).
+--
+-- Its identity, the sending session and its counter, is remembered for a
+-- while, so that a repeat of this command is answered as the first was and
+-- rings nothing (cluster.md, rule 2).  A record without a subscriber is not
+-- an absent session (rule 1): the sender's worker asks again.
+--
+-- keys: account, sessions, seen of this period, seen of the one before
+-- args: channel, sid, counter, kind (c n h g e p i), resource, stanza
+-- returns: { outcome, number of the bell }, outcome 'ok', 'none' or 'busy'
+--
+local function route(keys, args)
+    local sid, counter, kind = args[2], args[3], args[4]
+    local list
+
+    local seen = redis.call('HGET', keys[3], sid)
+                 or redis.call('HGET', keys[4], sid)
+
+    if seen then
+        local last, number = string.match(seen, '^(%d+) (%d+)$')
+
+        if last and tonumber(last) >= tonumber(counter) then
+            return { 'ok', number }
+        end
+    end
+
+    if args[5] ~= '' then
+        list = to_full(keys[2], kind, args[5])
+    else
+        list = to_bare(keys[2], kind)
+    end
+
+    if #list == 0 then
+        return { 'none', '0' }
+    end
+
+    -- the inbox's XADD stands here, before the bell, once there is one
+
+    local count, number = ring(keys[2], args[1], 'm', '0', list, args[6])
+
+    if count == 0 then
+        return { 'busy', number }
+    end
+
+    if redis.call('HSET', keys[3], sid, counter .. ' ' .. number) == 1 then
+        redis.call('EXPIRE', keys[3], 1800)
+    end
+
+    return { 'ok', number }
+end
+
+
+--
+-- Removes an account: its sessions end on every worker.
+--
+-- keys: account, sessions, presence
+-- args: channel
+-- returns: 1 when it existed
+--
+local function remove(keys, args)
+    local n = redis.call('DEL', keys[1])
+
+    ring(keys[2], args[1], 'x', '0', {}, '')
+    redis.call('DEL', keys[2], keys[3])
+
+    return n
+end
+
+
+redis.register_function('xmpp1_bind', bind)
+redis.register_function('xmpp1_presence', presence)
+redis.register_function('xmpp1_unbind', unbind)
+redis.register_function('xmpp1_route', route)
+redis.register_function('xmpp1_remove', remove)
