@@ -220,8 +220,11 @@ ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p, const xmlChar *prefix,
 
     for (i = 0; i < n; i++) {
 
+        /* libxml2 2.9 goes on so when it lacks memory; xmlns='' is no NULL */
+
         if (ns[2 * i + 1] == NULL) {
-            continue;
+            ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+            return NGX_DECLINED;
         }
 
         for (ch = ns[2 * i + 1]; *ch; ch++) {
@@ -381,7 +384,7 @@ ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p, const xmlChar *name,
     size = sizeof("<:>") - 1 + len + ngx_strlen(name);
 
     for (i = 0; i < n; i++, ns += 2) {
-        uri.data = (u_char *) (ns[1] ? ns[1] : (xmlChar *) "");
+        uri.data = (u_char *) ns[1];
         uri.len = ngx_strlen(uri.data);
 
         size += sizeof(" xmlns:=''") - 1 + ngx_xmpp_xml_escape_size(&uri)
@@ -416,7 +419,7 @@ ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p, const xmlChar *name,
     m = ngx_cpymem(m, name, ngx_strlen(name));
 
     for (i = 0, ns -= 2 * n; i < n; i++, ns += 2) {
-        uri.data = (u_char *) (ns[1] ? ns[1] : (xmlChar *) "");
+        uri.data = (u_char *) ns[1];
         uri.len = ngx_strlen(uri.data);
 
         m = ngx_cpymem(m, " xmlns", sizeof(" xmlns") - 1);
