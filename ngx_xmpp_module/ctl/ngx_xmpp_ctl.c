@@ -321,7 +321,7 @@ ngx_xmpp_ctl_settings(ngx_xmpp_ctl_t *ctl)
         ctl->db = ctl->db_option;
     }
 
-    if (ctl->redis_url.len == 0) {
+    if (ctl->url == NULL && ctl->redis_url.len == 0) {
         return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_CONF,
                                  "there is no xmpp_redis in the stream{} of"
                                  " %s: name Redis with -r, or another"

@@ -114,9 +114,9 @@ ngx_xmpp_ctl_setup(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
     redisReply  *reply;
 
     if (url->password.len) {
-        n = 0;
+        ngx_str_set(&argv[0], "AUTH");
 
-        ngx_str_set(&argv[n++], "AUTH");
+        n = 1;
 
         if (url->user.len) {
             argv[n++] = url->user;
