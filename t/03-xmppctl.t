@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use Cwd qw/ abs_path /;
 use Digest::SHA qw/ hmac_sha1 hmac_sha256 hmac_sha512 sha1 sha256 sha512 /;
 use File::Temp qw/ tempdir /;
 use IPC::Open2 qw/ open2 /;
@@ -25,11 +26,11 @@ $SIG{INT} = $SIG{TERM} = sub { exit 130 };
 $SIG{PIPE} = 'IGNORE';
 
 my $top = "$FindBin::Bin/..";
-my $ctl = $ENV{XMPP_XMPPCTL} // "$top/build/xmppctl";
+my $ctl = abs_path($ENV{XMPP_XMPPCTL} // "$top/build/xmppctl");
 my $dir = tempdir('xmpp-test-XXXXXXXX', TMPDIR => 1,
                   CLEANUP => !$ENV{XMPP_LEAVE});
 
-BAIL_OUT("$ctl is missing: run make") unless -x $ctl;
+BAIL_OUT("xmppctl is missing: run make") unless $ctl && -x $ctl;
 
 my $port = Test::XMPP::Process::free_port();
 my $redis = Test::XMPP::Redis->new($dir, port => $port, bind => '127.0.0.1');
@@ -127,9 +128,8 @@ sub derive {
 sub account {
     my ($jid, $prefix) = @_;
 
-    $prefix //= 'xmpp';
-
-    return { @{ $redis->command('HGETALL', "$prefix:{$jid}:account") } };
+    return { @{ $redis->command('HGETALL', ($prefix // 'xmpp')
+                                           . ":{$jid}:account") } };
 }
 
 # every field holds the keys of this password
@@ -304,7 +304,8 @@ for (@lines) {
 
 spew('two', "first\nsecond\n");
 
-is(system('/bin/sh', '-c', '("$0" "$@" a@example.com && "$0" "$@" b@example.com)'
+is(system('/bin/sh', '-c',
+          '("$0" "$@" a@example.com && "$0" "$@" b@example.com)'
           . " < $dir/two > $dir/out 2>&1", $ctl, @r, 'adduser'), 0,
    'two accounts, two lines');
 password_is('a@example.com', 'first', 'the first line');
@@ -501,7 +502,6 @@ is(system('/bin/sh', '-c', '"$0" "$@" > /dev/full 2> /dev/null', $ctl, @r,
 # Options
 
 my ($help, $out, $err);
-
 for my $command (qw/ adduser passwd deluser users ping /) {
 
     for my $option ('--help', '-h') {
@@ -549,6 +549,9 @@ ok(exists account('p@example.com', 'other')->{created},
 is($redis->command('SISMEMBER', 'other:accounts:example.com',
                    'p@example.com'), 1, 'prefix: in the list');
 is_deeply(account('p@example.com'), {}, 'prefix: and nowhere else');
+
+refused(2, 'prefix of keys', "prefix '$_'", undef, @r, '-p', $_, 'ping')
+    for '', 'a{b';
 
 done('database', "pencil\n", @r, '-n', 3, 'adduser', 'db@example.com');
 is_deeply(account('db@example.com'), {}, 'database: not in 0');
@@ -741,22 +744,17 @@ refused(1, 'is named example.net', '-r -c, unknown domain', "x\n", @c, @r,
 done('-c -p -n', "x\n", @c, '-p', 'mine', '-n', 0, 'adduser', 'm@example.com');
 ok(exists account('m@example.com', 'mine')->{created}, '-c -p -n');
 
-my $relative = do {
-    my $pid = fork() // die;
+spew('db.conf', "stream { xmpp_redis redis://127.0.0.1:$port/5 db=6;"
+                . ' xmpp_host example.com { } }');
+done('-c, two databases', "x\n", '-c', "$dir/db.conf", 'adduser',
+     'six@example.com');
+$redis->command('SELECT', 6);
+ok(exists account('six@example.com')->{created}, 'db= wins, as in nginx');
+$redis->command('SELECT', 0);
 
-    if ($pid == 0) {
-        chdir "$dir/conf";
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>', "$dir/out";
-        exec { $ctl } $ctl, '-c', 'nginx.conf', 'users', 'example.org'
-            or POSIX::_exit(127);
-    }
-
-    waitpid $pid, 0;
-    $? >> 8;
-};
-
-is($relative, 0, '-c without a folder: includes are found');
+is(system('/bin/sh', '-c', 'cd "$0" && exec "$@" > /dev/null', "$dir/conf",
+          $ctl, '-c', 'nginx.conf', 'users', 'example.org'), 0,
+   '-c without a folder: includes are found');
 
 my %broken = (
     'the file ends too early'           => 'stream { xmpp_redis unix:/x;',
@@ -769,7 +767,8 @@ my %broken = (
     'a space is missing after the quote'
                                         => 'user "a"b;',
     'block of Lua'                      => "a_by_lua_block { --[[ } ]]",
-    'db= of xmpp_redis is not a number' => 'stream { xmpp_redis unix:/x db=y; }',
+    'db= of xmpp_redis is not a number' => 'stream {xmpp_redis unix:/x db=y; }',
+    'prefix of keys'                    => 'stream { xmpp_redis_prefix ""; }',
     'not a domain'                      => 'stream { xmpp_host a_b { } }',
     'no xmpp_redis in the stream'       => 'http { xmpp_redis unix:/x; }',
     'cannot read .*none.conf: No such'  => 'include none.conf;',
@@ -795,7 +794,6 @@ refused(1, 'there are none', 'conf: no xmpp_host', "x\n", '-c',
         "$dir/broken.conf", 'adduser', 'a@example.com');
 is(done('users, no xmpp_host', undef, '-c', "$dir/broken.conf", 'users'), '',
    'users, no xmpp_host: none');
-
 
 ok($redis->stop(), 'Redis ends');
 

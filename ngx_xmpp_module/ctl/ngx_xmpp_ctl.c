@@ -315,10 +315,22 @@ ngx_xmpp_ctl_settings(ngx_xmpp_ctl_t *ctl)
         ctl->redis_url.data = (u_char *) ctl->url;
         ctl->redis_url.len = ngx_strlen(ctl->url);
         ctl->db = 0;
+        ctl->db_set = 0;
     }
 
     if (ctl->db_given) {
         ctl->db = ctl->db_option;
+        ctl->db_set = 1;
+    }
+
+    if (ctl->prefix.len == 0
+        || ngx_strlchr(ctl->prefix.data, ctl->prefix.data + ctl->prefix.len,
+                       '{'))
+    {
+        return ngx_xmpp_ctl_fail(ctl->prefix_option ? NGX_XMPP_CTL_USAGE
+                                                    : NGX_XMPP_CTL_CONF,
+                                 "the prefix of keys must not be empty nor"
+                                 " hold a \"{\"");
     }
 
     if (ctl->url == NULL && ctl->redis_url.len == 0) {

@@ -61,6 +61,7 @@ typedef struct {
     ngx_str_t              redis_url;
     ngx_str_t              prefix;
     ngx_uint_t             db;
+    ngx_uint_t             db_set;         /* the URL's does not count */
     ngx_uint_t             hosts_known;    /* no other domain is served */
     ngx_xmpp_ctl_host_t   *hosts;
 

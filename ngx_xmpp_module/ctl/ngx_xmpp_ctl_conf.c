@@ -418,6 +418,7 @@ ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_conf_t *cf)
 
     cf->ctl->redis_url = cf->words[1];
     cf->ctl->db = 0;
+    cf->ctl->db_set = 0;
 
     for (i = 2; i < cf->nwords; i++) {
         word = &cf->words[i];
@@ -443,6 +444,7 @@ ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_conf_t *cf)
         }
 
         cf->ctl->db = n;
+        cf->ctl->db_set = 1;
     }
 
     return NGX_XMPP_CTL_OK;

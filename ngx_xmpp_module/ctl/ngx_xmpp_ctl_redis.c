@@ -371,7 +371,9 @@ ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
                 return "the database after \"/\" is not a number";
             }
 
-            ctl->db = db;
+            if (!ctl->db_set) {
+                ctl->db = db;
+            }
         }
 
         last = p;
