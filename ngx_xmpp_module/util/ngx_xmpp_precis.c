@@ -465,12 +465,7 @@ ngx_xmpp_precis_domain_rules(ngx_xmpp_precis_t *w)
         return NGX_DECLINED;
     }
 
-    /*
-     * UTS 46 lets symbols pass that IDNA2008 refuses; below the case mapping
-     * its valid code points are those of IdentifierClass
-     */
-
-    return ngx_xmpp_precis_check_class(w->text, w->len, ngx_xmpp_precis_valid);
+    return ngx_xmpp_precis_check_labels(w->text, w->len);
 }
 
 

@@ -89,6 +89,44 @@ ngx_xmpp_precis_check_class(UChar *p, int32_t len,
 }
 
 
+/*
+ * Below the case mapping, what IDNA2008 allows (RFC 5892, 3) is what
+ * IdentifierClass allows.  NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t
+ngx_xmpp_precis_check_labels(UChar *p, int32_t len)
+{
+    int32_t              i;
+    UChar32              ch;
+    UErrorCode           err;
+    const UNormalizer2  *nfkc;
+
+    err = U_ZERO_ERROR;
+    nfkc = unorm2_getNFKCInstance(&err);
+
+    if (len == 0 || U_FAILURE(err)) {
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < len; /* void */) {
+        U16_NEXT(p, i, len, ch);
+
+        switch (ngx_xmpp_precis_property(nfkc, ch)) {
+
+        case ngx_xmpp_precis_valid:
+        case ngx_xmpp_precis_contextj:
+        case ngx_xmpp_precis_contexto:
+            break;
+
+        default:
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
 /* the derived property of ch, RFC 8264, 8: the order of the tests matters */
 
 static ngx_xmpp_precis_property_e

@@ -32,6 +32,13 @@ typedef enum {
 ngx_int_t ngx_xmpp_precis_check_class(UChar *p, int32_t len,
     ngx_xmpp_precis_property_e least);
 
+/*
+ * For the U-labels that UTS 46 let pass: refuses the symbols among them that
+ * IDNA2008 does not know.  Contextual rules hold for each label alone and are
+ * not looked at here.  NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t ngx_xmpp_precis_check_labels(UChar *p, int32_t len);
+
 /* the Bidi Rule as RFC 8265, 3.3.1 applies it; NGX_OK or NGX_DECLINED */
 ngx_int_t ngx_xmpp_precis_check_bidi(UChar *p, int32_t len);
 

@@ -165,7 +165,26 @@ static test_message_t  test_finals[] = {
 
     { NONE, "c=biws," R256 "," P256, OK, "right" },
 
+    { NONE, "c=biws," R256 ",x=1,"
+      "p=IhwEOhboL25RstTdvZrPEOlE5bjYNyL1Go4fmyTI92U=", OK,
+      "extension, and a proof for it" },
     { NONE, "c=biws," R256 ",x=1," P256, WRONG, "extension is signed" },
+
+    /* right proofs of what must be refused */
+
+    { NONE, "c=biws,r=" TEST_NONCE256
+      ",p=O9uzSubb+3i48FupGqpwHCRwCzqSP7Ka+/+aEQLF0vQ=", WRONG,
+      "nonce cut short" },
+    { NONE, "c=biws," R256 "0,"
+      "p=vM1Xo9azlpkS//5wxIg4DcDxnY0wk2ow/j4WB1jCcgw=", WRONG,
+      "nonce and more" },
+    { NONE, "c=biwsAA==," R256
+      ",p=rmQWpKJbPQFE2wGqzouv6yvUFzmQ8Bz7GqS6QwwTVcU=", WRONG,
+      "binding and more" },
+    { NONE, "c=eSws," R256
+      ",p=FoqiHTtQEDE8lz1CdaEe3tK4mS+iMDTl77SPyDS53DY=", WRONG,
+      "binding of another flag" },
+
     { NONE, "c=eSws," R256 "," P256, WRONG, "another gs2-header" },
     { NONE, "c=biwsAA==," R256 "," P256, WRONG, "binding without -PLUS" },
     { NONE, "c=biw=," R256 "," P256, WRONG, "gs2-header cut short" },
@@ -240,6 +259,11 @@ static const char  *test_keys_bads[] = {
         "D+CSWLOshSulAsxiupA+qs2/fTE=",
     "4096,W22Z,WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qYA,"
         "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dUA",
+    "4096,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA,"
+        "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
+        "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=",
     "4096,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
         "AAAAAAAAAAAAAAAAAAA=,"
         "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=,"
