@@ -389,6 +389,8 @@ struct ngx_xmpp_stream_s {
     ngx_pool_t                 *pool;           /* of the element under way */
     ngx_xmpp_sasl_t            *sasl;           /* while authenticating */
     ngx_str_t                   user;           /* prepared local, SASL's */
+    ngx_str_t                  *from;           /* of the header in hand */
+    ngx_uint_t                 *gone;           /* set when it is freed */
 
     u_char                     *rest;           /* read, not yet parsed */
     u_char                     *rest_pos;

@@ -101,30 +101,19 @@ local function not_negative(priority)
 end
 
 
--- ends the oldest session when the account has max of them
+-- how many sessions the account has, not counting field's
 
-local function make_room(keys, channel, max, field)
-    local all = redis.call('HGETALL', keys[2])
-    local n, oldest, low = 0, nil, nil
+local function count(sessions, field)
+    local all = redis.call('HKEYS', sessions)
+    local n = 0
 
-    for i = 1, #all, 2 do
+    for i = 1, #all do
         if string.sub(all[i], 1, 1) == 'r' and all[i] ~= field then
-            local epoch = tonumber((split(all[i + 1])) or 0)
-
             n = n + 1
-
-            if not low or epoch < low then
-                low, oldest = epoch, all[i]
-            end
         end
     end
 
-    if n >= max then
-        redis.call('HDEL', keys[2], oldest)
-        redis.call('HDEL', keys[3], oldest)
-        ring(keys[2], channel, 'k', string.format('%.0f', low + 1), {},
-             string.sub(oldest, 2))
-    end
+    return n
 end
 
 
@@ -135,7 +124,8 @@ end
 -- args: channel, resource, sid, boot, epoch (0: a new one), state,
 --       max, the unavailable stanza of this resource
 -- returns: { 'ok', number of the last bell, epoch }, { 'none' } when there
---          is no such account, { 'conflict', '0', epoch } when fenced
+--          is no such account, { 'full' } when it has max sessions (RFC
+--          6120, 7.6.2.1), { 'conflict', '0', epoch } when fenced
 --
 local function bind(keys, args)
     local channel, resource, sid = args[1], args[2], args[3]
@@ -160,7 +150,10 @@ local function bind(keys, args)
             end
         end
 
-        make_room(keys, channel, tonumber(args[7]), field)
+        if count(keys[2], field) >= tonumber(args[7]) then
+            return { 'full' }
+        end
+
         epoch = raise(keys[2], 'e')
 
     else
@@ -264,7 +257,8 @@ end
 -- Ends a session.
 --
 -- keys: account, sessions, presence
--- args: channel, resource, sid, epoch, its unavailable stanza
+-- args: channel, resource, sid, epoch (0: not known, the answer to bind was
+--       lost), its unavailable stanza
 -- returns: { 'ok' } or { 'conflict' }: another holds the resource
 --
 local function unbind(keys, args)
@@ -277,7 +271,7 @@ local function unbind(keys, args)
 
     local epoch, sid, _, state = split(record)
 
-    if sid ~= args[3] or epoch ~= args[4] then
+    if sid ~= args[3] or (args[4] ~= '0' and epoch ~= args[4]) then
         return { 'conflict' }
     end
 

@@ -175,7 +175,7 @@ ngx_xmpp_stanza_kind(ngx_xmpp_stanza_t *stz)
 static ngx_xmpp_type_e
 ngx_xmpp_stanza_message(ngx_str_t *type)
 {
-    static ngx_str_t  names[] = {
+    static const ngx_str_t  names[] = {
         ngx_string("chat"),
         ngx_string("headline"),
         ngx_string("groupchat"),
@@ -199,7 +199,7 @@ ngx_xmpp_stanza_message(ngx_str_t *type)
 static ngx_int_t
 ngx_xmpp_stanza_presence(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
 {
-    static ngx_str_t  names[] = {
+    static const ngx_str_t  names[] = {
         ngx_string("error"),
         ngx_string("unavailable"),
         ngx_string("subscribe"),
@@ -233,15 +233,14 @@ ngx_xmpp_stanza_presence(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
 static ngx_int_t
 ngx_xmpp_stanza_iq(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
 {
-    static ngx_str_t  names[] = {
+    static const ngx_str_t  names[] = {
         ngx_string("get"),
         ngx_string("set"),
         ngx_string("result"),
         ngx_string("error")
     };
 
-    ngx_str_t   *id;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
     stz->mask = NGX_XMPP_IQ_GET;
 
@@ -261,9 +260,7 @@ ngx_xmpp_stanza_iq(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
 
     stz->mask = NGX_XMPP_IQ_GET << i;
 
-    id = ngx_xmpp_xml_attr(stz->xml, "id");
-
-    if (id == NULL || id->len == 0) {
+    if (ngx_xmpp_xml_attr(stz->xml, "id") == NULL) {
         return NGX_XMPP_E_BAD_REQUEST;
     }
 

@@ -45,8 +45,10 @@ static void ngx_xmpp_presence_cleanup(void *data);
 static ngx_xmpp_presence_node_t *ngx_xmpp_presence_find(
     ngx_xmpp_presence_ctx_t *ctx, ngx_str_t *jid);
 static void ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs);
+static void ngx_xmpp_presence_tell_all(ngx_xmpp_session_t *xs,
+    ngx_xmpp_xml_t *e);
 static void ngx_xmpp_presence_tell_one(ngx_xmpp_session_t *xs,
-    ngx_xmpp_presence_node_t *node);
+    ngx_xmpp_presence_node_t *node, ngx_xmpp_xml_t *e);
 
 
 static ngx_xmpp_xep_t  ngx_xmpp_presence_xeps[] = {
@@ -169,6 +171,14 @@ ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz)
         return NGX_ERROR;
     }
 
+    if (stz->type == NGX_XMPP_TYPE_UNAVAILABLE) {
+
+        /* changes the value of "to" for each, and back */
+
+        ngx_xmpp_presence_tell_all(xs, stz->xml);
+        (void) ngx_xmpp_xml_set(stz->pool, stz->xml, "to", &xs->jid.bare);
+    }
+
     pkt = ngx_xmpp_stanza_packet(stz);
     p = ngx_pnalloc(stz->pool, NGX_INT_T_LEN);
 
@@ -183,7 +193,6 @@ ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz)
 
     if (stz->type == NGX_XMPP_TYPE_UNAVAILABLE) {
         ngx_str_set(&state, "-");
-        ngx_xmpp_presence_tell(xs);
 
     } else {
         state.len = ngx_sprintf(p, "%i", priority) - p;
@@ -446,10 +455,22 @@ ngx_xmpp_presence_find(ngx_xmpp_presence_ctx_t *ctx, ngx_str_t *jid)
 }
 
 
-/* unavailable to all who were told, in one batch to Redis (4.6.3) */
+/* the session ends without a word */
 
 static void
 ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs)
+{
+    ngx_xmpp_presence_tell_all(xs, NULL);
+}
+
+
+/*
+ * Unavailable to all who were told, in one batch to Redis (4.6.3): the
+ * client's own stanza, if there is one.
+ */
+
+static void
+ngx_xmpp_presence_tell_all(ngx_xmpp_session_t *xs, ngx_xmpp_xml_t *e)
 {
     ngx_queue_t               *q;
     ngx_xmpp_presence_ctx_t   *ctx;
@@ -465,7 +486,7 @@ ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs)
         q = ngx_queue_head(&ctx->directed);
         node = ngx_queue_data(q, ngx_xmpp_presence_node_t, queue);
 
-        ngx_xmpp_presence_tell_one(xs, node);
+        ngx_xmpp_presence_tell_one(xs, node, e);
 
         ngx_queue_remove(q);
         ngx_free(node);
@@ -477,7 +498,7 @@ ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs)
 
 static void
 ngx_xmpp_presence_tell_one(ngx_xmpp_session_t *xs,
-    ngx_xmpp_presence_node_t *node)
+    ngx_xmpp_presence_node_t *node, ngx_xmpp_xml_t *e)
 {
     ngx_str_t           to, bare, resource, tag, body;
     ngx_pool_t         *pool;
@@ -497,7 +518,15 @@ ngx_xmpp_presence_tell_one(ngx_xmpp_session_t *xs,
         return;
     }
 
-    pkt = ngx_xmpp_session_unavailable(xs, &to);
+    if (e == NULL) {
+        pkt = ngx_xmpp_session_unavailable(xs, &to);
+
+    } else if (ngx_xmpp_xml_set(pool, e, "to", &to) == NGX_OK) {
+        pkt = ngx_xmpp_packet_xml(xs->worker->log, e);
+
+    } else {
+        pkt = NULL;
+    }
 
     if (pkt != NULL) {
         body.data = pkt->data;

@@ -178,7 +178,7 @@ ngx_xmpp_bind_handler(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         return NGX_DECLINED;
     }
 
-    if (id == NULL || id->len == 0) {
+    if (id == NULL) {
         return ngx_xmpp_bind_error(st, NULL, "modify", "bad-request");
     }
 
@@ -218,7 +218,7 @@ ngx_xmpp_bind_handler(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         st->session = NULL;
         ngx_xmpp_session_end(xs);
 
-        return ngx_xmpp_bind_error(st, id, "wait", "resource-constraint");
+        return ngx_xmpp_bind_error(st, id, "wait", "internal-server-error");
     }
 
     return NGX_AGAIN;
@@ -268,6 +268,18 @@ ngx_xmpp_bind_done(ngx_xmpp_session_t *xs, ngx_int_t rc)
     st = xs->stream;
     ctx = ngx_xmpp_session_get_ctx(xs, ngx_xmpp_bind_module);
 
+    if (rc == NGX_ABORT) {
+
+        /* RFC 6120, 7.6.2.1 */
+
+        (void) ngx_xmpp_bind_error(st, &ctx->id, "wait",
+                                   "resource-constraint");
+        st->session = NULL;
+        ngx_xmpp_session_end(xs);
+        st->transport->resume(st);
+        return;
+    }
+
     if (rc == NGX_DECLINED) {
 
         /* removed meanwhile, or the resource went to another at once */
@@ -281,7 +293,7 @@ ngx_xmpp_bind_done(ngx_xmpp_session_t *xs, ngx_int_t rc)
 
     if (rc != NGX_OK) {
         (void) ngx_xmpp_bind_error(st, &ctx->id, "wait",
-                                   "resource-constraint");
+                                   "internal-server-error");
         st->session = NULL;
         ngx_xmpp_session_end(xs);
         st->transport->resume(st);

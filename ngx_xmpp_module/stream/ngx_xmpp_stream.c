@@ -87,6 +87,10 @@ ngx_xmpp_stream_cleanup(void *data)
 
     ngx_xmpp_out_t  *out;
 
+    if (st->gone) {
+        *st->gone = 1;
+    }
+
     ngx_stream_set_ctx(st->nginx, NULL, ngx_xmpp_module);
 
     if (st->session) {
@@ -238,10 +242,15 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 {
     ngx_int_t  error;
 
+    /* RFC 6120, 4.7.2: told back, if it is an address at all */
+
+    st->from = ngx_xmpp_xml_attr(e, "from");
+
     error = ngx_xmpp_stream_check(st, e);
 
     if (error != NGX_XMPP_SE_NONE) {
         st->transport->close(st, error, NULL);
+        st->from = NULL;
         return;
     }
 
@@ -253,6 +262,8 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     {
         st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
     }
+
+    st->from = NULL;
 }
 
 

@@ -51,7 +51,6 @@ void
 ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
 {
     ngx_buf_t         *b;
-    ngx_msec_int_t     left;
     ngx_connection_t  *c;
 
     c = st->nginx->connection;
@@ -69,8 +68,7 @@ ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
         SSL_set_mode(c->ssl->connection, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     }
 
-    left = (ngx_msec_int_t) (st->deadline - ngx_current_msec);
-    ngx_add_timer(c->read, (left > 0) ? (ngx_msec_t) left : 1);
+    ngx_xmpp_tcp_deadline(st);
 
     /* what a preread module has read ahead */
 
@@ -87,6 +85,18 @@ ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
     }
 
     ngx_xmpp_tcp_read_handler(c->read);
+}
+
+
+void
+ngx_xmpp_tcp_deadline(ngx_xmpp_stream_t *st)
+{
+    ngx_msec_int_t  left;
+
+    left = (ngx_msec_int_t) (st->deadline - ngx_current_msec);
+
+    ngx_add_timer(st->nginx->connection->read,
+                  (left > 0) ? (ngx_msec_t) left : 1);
 }
 
 

@@ -18,6 +18,9 @@ extern ngx_module_t                ngx_xmpp_c2s_module;
 void ngx_xmpp_tcp_read_handler(ngx_event_t *rev);
 void ngx_xmpp_tcp_write_handler(ngx_event_t *wev);
 
+/* sets the read timer to when the client must be authenticated */
+void ngx_xmpp_tcp_deadline(ngx_xmpp_stream_t *st);
+
 /* takes the connection over: handlers, deadline, bytes read ahead */
 void ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st);
 

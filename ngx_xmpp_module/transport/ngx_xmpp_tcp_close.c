@@ -31,11 +31,12 @@ ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st)
     u_char             *p, id[32];
     size_t              size;
     ngx_int_t           rc;
-    ngx_str_t           none, *host;
+    ngx_str_t           none, *host, *to;
     ngx_xmpp_packet_t  *pkt;
 
     ngx_str_set(&none, "");
     host = st->host ? &st->host->name : &none;
+    to = st->from ? st->from : &none;
 
     if (ngx_xmpp_id_random(id, sizeof(id) / 2) != NGX_OK) {
         return NGX_ERROR;
@@ -44,8 +45,9 @@ ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st)
     size = sizeof("<?xml version='1.0'?><stream:stream "
                   "xmlns='jabber:client' "
                   "xmlns:stream='http://etherx.jabber.org/streams' "
-                  "version='1.0' xml:lang='en' id='' from=''>") - 1
-           + sizeof(id) + ngx_xmpp_xml_escape_size(host);
+                  "version='1.0' xml:lang='en' id='' from='' to=''>") - 1
+           + sizeof(id) + ngx_xmpp_xml_escape_size(host)
+           + ngx_xmpp_xml_escape_size(to);
 
     pkt = ngx_xmpp_packet_alloc(st->worker->log, size);
     if (pkt == NULL) {
@@ -66,6 +68,11 @@ ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st)
     if (host->len) {
         p = ngx_cpymem(p, "' from='", sizeof("' from='") - 1);
         p = ngx_xmpp_xml_escape(p, host);
+    }
+
+    if (to->len) {
+        p = ngx_cpymem(p, "' to='", sizeof("' to='") - 1);
+        p = ngx_xmpp_xml_escape(p, to);
     }
 
     p = ngx_cpymem(p, "'>", sizeof("'>") - 1);

@@ -66,7 +66,8 @@ ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
 void
 ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
 {
-    ngx_uint_t                    i, n;
+    ngx_uint_t                    i, n, gone;
+    ngx_msec_t                    deadline;
     ngx_connection_t             *c;
     ngx_stream_session_t         *s;
     ngx_stream_core_srv_conf_t   *cscf;
@@ -100,7 +101,26 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
     s->phase_handler = n;
     c->read->handler = ngx_stream_session_handler;
 
+    gone = 0;
+    st->gone = &gone;
+    deadline = st->deadline;
+
     ngx_stream_core_run_phases(s);
+
+    if (gone) {
+        return;
+    }
+
+    st->gone = NULL;
+
+    /* the handshake has no more time than authentication as a whole */
+
+    if (c->read->handler != ngx_xmpp_tcp_read_handler
+        && c->read->timer_set
+        && (ngx_msec_int_t) (c->read->timer.key - deadline) > 0)
+    {
+        ngx_xmpp_tcp_deadline(st);
+    }
 }
 
 
