@@ -149,13 +149,13 @@ static test_case_t  test_opaque[] = {
 
     /* RFC 8265, 4.3 */
 
-    { "correct horse battery staple", "correct horse battery staple", "1" },
-    { "Correct Horse Battery Staple", "Correct Horse Battery Staple", "2" },
-    { "\xcf\x80\xc3\x9f\xc3\xa5", "\xcf\x80\xc3\x9f\xc3\xa5", "3" },
-    { "Jack of \xe2\x99\xa6s", "Jack of \xe2\x99\xa6s", "4" },
-    { "foo\xe1\x9a\x80" "bar", "foo bar", "5" },
-    { "", NULL, "6" },
-    { "my cat is a \x09" "by", NULL, "7" },
+    { "correct horse battery staple", "correct horse battery staple", "no. 1" },
+    { "Correct Horse Battery Staple", "Correct Horse Battery Staple", "no. 2" },
+    { "\xcf\x80\xc3\x9f\xc3\xa5", "\xcf\x80\xc3\x9f\xc3\xa5", "no. 3" },
+    { "Jack of \xe2\x99\xa6s", "Jack of \xe2\x99\xa6s", "no. 4" },
+    { "foo\xe1\x9a\x80" "bar", "foo bar", "no. 5" },
+    { "", NULL, "no. 6" },
+    { "my cat is a \x09" "by", NULL, "no. 7" },
 
     { " a ", " a ", "spaces at the ends" },
     { "\xe2\x80\x82\xe3\x80\x80", "  ", "other spaces" },
@@ -179,13 +179,13 @@ static test_case_t  test_saslprep[] = {
 
     /* RFC 4013, 3 */
 
-    { "I\xc2\xadX", "IX", "1" },
-    { "user", "user", "2" },
-    { "USER", "USER", "3" },
-    { "\xc2\xaa", "a", "4" },
-    { "\xe2\x85\xa8", "IX", "5" },
-    { "\x07", NULL, "6" },
-    { "\xd8\xa7" "1", NULL, "7" },
+    { "I\xc2\xadX", "IX", "no. 1" },
+    { "user", "user", "no. 2" },
+    { "USER", "USER", "no. 3" },
+    { "\xc2\xaa", "a", "no. 4" },
+    { "\xe2\x85\xa8", "IX", "no. 5" },
+    { "\x07", NULL, "no. 6" },
+    { "\xd8\xa7" "1", NULL, "no. 7" },
 
     { "", "", "empty" },
     { "\xc2\xad", "", "mapped to nothing" },
