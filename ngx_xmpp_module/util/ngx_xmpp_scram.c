@@ -385,8 +385,6 @@ ngx_xmpp_scram_first_bare(ngx_xmpp_scram_t *sc)
     a.pos = sc->client_first_bare.data;
     a.last = a.pos + sc->client_first_bare.len;
 
-    /* "m=" is a mandatory extension that we do not know, 5.1: MUST fail */
-
     if (ngx_xmpp_scram_attr(&a) != NGX_OK || a.name != 'n') {
         return NGX_DECLINED;
     }
@@ -426,6 +424,12 @@ ngx_xmpp_scram_attr(ngx_xmpp_scram_attr_t *a)
     c = (u_char) (p[0] | 0x20);
 
     if (c < 'a' || c > 'z') {
+        return NGX_DECLINED;
+    }
+
+    /* a mandatory extension, 5.1: MUST fail, wherever it stands */
+
+    if (p[0] == 'm') {
         return NGX_DECLINED;
     }
 

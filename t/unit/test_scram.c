@@ -117,6 +117,8 @@ static test_message_t  test_firsts[] = {
     { NONE, "n,,r=abc,n=user", BAD, "wrong order" },
     { NONE, "n,,n=user,x=1,r=abc", BAD, "extension before the nonce" },
     { NONE, "n,,m=x,n=user,r=abc", BAD, "mandatory extension, 5.1" },
+    { NONE, "n,,n=user,r=abc,m=x", BAD, "mandatory extension, last" },
+    { NONE, "n,,n=user,r=abc,M=x", NGX_OK, "another extension" },
     { NONE, "n,,n=user,r=abc,", BAD, "comma at the end" },
     { NONE, "n,,n=user,r=abc,x", BAD, "extension without a value" },
     { NONE, "n,,n=user,r=abc,x=", BAD, "extension of an empty value" },
@@ -226,6 +228,7 @@ static test_message_t  test_finals[] = {
     { NONE, "c=bi ws," R256 "," P256, ABORT, "binding not base64" },
     { NONE, "c=," R256 "," P256, ABORT, "empty binding" },
     { NONE, "c=biws,r=," P256, ABORT, "empty nonce" },
+    { NONE, "c=biws," R256 ",m=1," P256, ABORT, "mandatory extension, 5.1" },
     { NONE, "c=biws," R256 ",x=\xff," P256, ABORT, "not UTF-8" }
 };
 
