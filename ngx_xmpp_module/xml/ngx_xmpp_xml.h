@@ -199,8 +199,9 @@ void ngx_xmpp_parser_limits(ngx_xmpp_parser_t *p,
 /*
  * Feeds [*pos, last); moves *pos behind what was taken.  Stops directly
  * behind a header, a depth-1 element or the stream's end and says so; *e is
- * the tree, valid as long as its pool.  After ERROR and CLOSE feed no more
- * but reset.  An element's inherited xml:lang of the header is NOT put on it:
+ * the tree, valid as long as its pool.  A header that ends itself gives OPEN,
+ * and CLOSE with the next call.  After ERROR and CLOSE feed no more but reset.
+ * An element's inherited xml:lang of the header is NOT put on it:
  * see ngx_xmpp_parser_lang().
  */
 ngx_xmpp_xml_event_e ngx_xmpp_parser_feed(ngx_xmpp_parser_t *p, u_char **pos,

@@ -1,8 +1,9 @@
 /*
- * Inside of the parser, shared by its three files:
+ * Inside of the parser, shared by its files:
  *
  *     ngx_xmpp_xml_scan.c     finds where a slice has to end, checks bytes
  *     ngx_xmpp_xml_sax.c      libxml2's callbacks: build the tree
+ *     ngx_xmpp_xml_ns.c       known namespaces, those of the header
  *     ngx_xmpp_xml_parser.c   feeds, stops, hibernates
  *
  * Nobody else includes this.
@@ -79,6 +80,7 @@ struct ngx_xmpp_parser_s {
     unsigned                    restarted:1;  /* not the first header */
     unsigned                    muted:1;      /* priming: not the peer's */
     unsigned                    closed:1;     /* the root has ended */
+    unsigned                    cr:1;         /* CDATA ended with a CR */
 
     char                       *err_text;
 };
@@ -102,8 +104,11 @@ void ngx_xmpp_xml_check(ngx_xmpp_parser_t *p, u_char *start, u_char *end);
 
 ngx_str_t *ngx_xmpp_xml_ns_find(const u_char *data, size_t len);
 
-extern xmlSAXHandler        ngx_xmpp_xml_sax;
-extern ngx_xmpp_xml_root_t  ngx_xmpp_xml_client_root;
+/* remembers a header in p->root; NGX_ERROR: no memory; may set p->err */
+ngx_int_t ngx_xmpp_xml_ns_root(ngx_xmpp_parser_t *p, const xmlChar *name,
+    const xmlChar *prefix, int n, const xmlChar **ns);
+
+extern xmlSAXHandler  ngx_xmpp_xml_sax;
 
 
 #endif /* _NGX_XMPP_XML_PARSER_H_INCLUDED_ */

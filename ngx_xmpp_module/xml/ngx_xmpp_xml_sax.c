@@ -26,14 +26,11 @@ static size_t ngx_xmpp_xml_sax_ns(ngx_xmpp_xml_t *parent, const xmlChar *uri,
     ngx_str_t *ns);
 static u_char *ngx_xmpp_xml_sax_keep(ngx_str_t *s, u_char *m,
     const u_char *data, size_t len);
-static ngx_int_t ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p,
-    const xmlChar *name, const xmlChar *prefix, int n, const xmlChar **ns);
-static ngx_uint_t ngx_xmpp_xml_sax_usual(const xmlChar *name,
-    const xmlChar *prefix, int n, const xmlChar **ns);
 static ngx_int_t ngx_xmpp_xml_sax_lang(ngx_xmpp_parser_t *p);
 static void ngx_xmpp_xml_sax_end(void *data, const xmlChar *name,
     const xmlChar *prefix, const xmlChar *uri);
 static void ngx_xmpp_xml_sax_text(void *data, const xmlChar *text, int len);
+static void ngx_xmpp_xml_sax_cdata(void *data, const xmlChar *text, int len);
 static ngx_int_t ngx_xmpp_xml_sax_append(ngx_xmpp_parser_t *p,
     const u_char *data, size_t len);
 static void ngx_xmpp_xml_sax_comment(void *data, const xmlChar *text);
@@ -60,7 +57,7 @@ xmlSAXHandler  ngx_xmpp_xml_sax = {
     .reference = ngx_xmpp_xml_sax_reference,
     .characters = ngx_xmpp_xml_sax_text,
     .ignorableWhitespace = ngx_xmpp_xml_sax_text,
-    .cdataBlock = ngx_xmpp_xml_sax_text,
+    .cdataBlock = ngx_xmpp_xml_sax_cdata,
     .processingInstruction = ngx_xmpp_xml_sax_pi,
     .comment = ngx_xmpp_xml_sax_comment,
     .startElementNs = ngx_xmpp_xml_sax_start,
@@ -88,16 +85,6 @@ static uint32_t  ngx_xmpp_xml_no_uri[] = {
 };
 
 
-/* the header that nearly all clients send */
-
-ngx_xmpp_xml_root_t  ngx_xmpp_xml_client_root = {
-    ngx_string("<stream:stream xmlns='jabber:client' "
-               "xmlns:stream='http://etherx.jabber.org/streams'>"),
-    ngx_string("stream"),
-    ngx_string("jabber:client")
-};
-
-
 static void
 ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
     const xmlChar *uri, int ns_n, const xmlChar **ns, int attrs_n,
@@ -112,6 +99,7 @@ ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
     }
 
     p->text = NULL;
+    p->cr = 0;
 
     if (ngx_xmpp_xml_sax_limits(p, attrs_n + ns_n) != NGX_OK
         || ngx_xmpp_xml_sax_namespaces(p, prefix, uri, ns_n, ns) != NGX_OK)
@@ -135,7 +123,7 @@ ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
         p->top = e;
         p->event = NGX_XMPP_XML_OPEN;
 
-        if (ngx_xmpp_xml_sax_root(p, name, prefix, ns_n, ns) == NGX_ERROR
+        if (ngx_xmpp_xml_ns_root(p, name, prefix, ns_n, ns) == NGX_ERROR
             || ngx_xmpp_xml_sax_lang(p) == NGX_ERROR)
         {
             goto nomem;
@@ -360,119 +348,6 @@ ngx_xmpp_xml_sax_keep(ngx_str_t *s, u_char *m, const u_char *data, size_t len)
 }
 
 
-/*
- * Remembers the header for hibernation: its root's name and its namespace
- * declarations as a start tag.  NGX_ERROR: no memory.
- */
-
-static ngx_int_t
-ngx_xmpp_xml_sax_root(ngx_xmpp_parser_t *p, const xmlChar *name,
-    const xmlChar *prefix, int n, const xmlChar **ns)
-{
-    int                   i;
-    size_t                size, len;
-    u_char               *m;
-    ngx_str_t             uri;
-    ngx_xmpp_xml_root_t  *root;
-
-    if (ngx_xmpp_xml_sax_usual(name, prefix, n, ns)) {
-        p->root = &ngx_xmpp_xml_client_root;
-        return NGX_OK;
-    }
-
-    len = prefix ? ngx_strlen(prefix) : 0;
-    size = sizeof("<:>") - 1 + len + ngx_strlen(name);
-
-    for (i = 0; i < n; i++, ns += 2) {
-        uri.data = (u_char *) ns[1];
-        uri.len = ngx_strlen(uri.data);
-
-        size += sizeof(" xmlns:=''") - 1 + ngx_xmpp_xml_escape_size(&uri)
-                + (ns[0] ? ngx_strlen(ns[0]) : uri.len);
-    }
-
-    if (size > NGX_XMPP_XML_ROOT_MAX) {
-        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TOO_BIG,
-                             "too long namespaces in stream header");
-        return NGX_DECLINED;
-    }
-
-    root = ngx_palloc(p->owner, sizeof(ngx_xmpp_xml_root_t) + size);
-    if (root == NULL) {
-        return NGX_ERROR;
-    }
-
-    p->root = root;
-    ngx_str_set(&root->prefix, "");
-    ngx_str_set(&root->default_ns, "");
-
-    m = (u_char *) (root + 1);
-    root->tag.data = m;
-
-    *m++ = '<';
-
-    if (prefix) {
-        m = ngx_xmpp_xml_sax_keep(&root->prefix, m, prefix, len);
-        *m++ = ':';
-    }
-
-    m = ngx_cpymem(m, name, ngx_strlen(name));
-
-    for (i = 0, ns -= 2 * n; i < n; i++, ns += 2) {
-        uri.data = (u_char *) ns[1];
-        uri.len = ngx_strlen(uri.data);
-
-        m = ngx_cpymem(m, " xmlns", sizeof(" xmlns") - 1);
-
-        if (ns[0]) {
-            *m++ = ':';
-            m = ngx_cpymem(m, ns[0], ngx_strlen(ns[0]));
-        }
-
-        *m++ = '=';
-        *m++ = '\'';
-        m = ngx_xmpp_xml_escape(m, &uri);
-        *m++ = '\'';
-
-        if (ns[0] == NULL) {
-            root->default_ns = uri;
-        }
-    }
-
-    *m++ = '>';
-    root->tag.len = m - root->tag.data;
-
-    if (root->default_ns.len) {
-        ngx_xmpp_xml_sax_keep(&root->default_ns, m, root->default_ns.data,
-                              root->default_ns.len);
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_uint_t
-ngx_xmpp_xml_sax_usual(const xmlChar *name, const xmlChar *prefix, int n,
-    const xmlChar **ns)
-{
-    const xmlChar  **def, **stream;
-
-    if (n != 2 || prefix == NULL || ngx_strcmp(prefix, "stream") != 0
-        || ngx_strcmp(name, "stream") != 0)
-    {
-        return 0;
-    }
-
-    def = ns[0] ? ns + 2 : ns;
-    stream = ns[0] ? ns : ns + 2;
-
-    return (def[0] == NULL && stream[0] && def[1] && stream[1]
-            && ngx_strcmp(stream[0], "stream") == 0
-            && ngx_strcmp(def[1], ngx_xmpp_ns_client.data) == 0
-            && ngx_strcmp(stream[1], ngx_xmpp_ns_streams.data) == 0);
-}
-
-
 static ngx_int_t
 ngx_xmpp_xml_sax_lang(ngx_xmpp_parser_t *p)
 {
@@ -517,6 +392,7 @@ ngx_xmpp_xml_sax_end(void *data, const xmlChar *name, const xmlChar *prefix,
     }
 
     p->text = NULL;
+    p->cr = 0;
 
     if (p->event == NGX_XMPP_XML_OPEN && p->depth == 1) {
         p->depth = 0;                           /* <stream:stream/> */
@@ -559,6 +435,8 @@ ngx_xmpp_xml_sax_text(void *data, const xmlChar *text, int len)
         return;
     }
 
+    p->cr = 0;
+
     if (p->cur) {
 
         if (len > 0 && ngx_xmpp_xml_sax_append(p, text, len) != NGX_OK) {
@@ -579,6 +457,46 @@ ngx_xmpp_xml_sax_text(void *data, const xmlChar *text, int len)
             return;
         }
     }
+}
+
+
+/*
+ * XML 1.0, 2.11: a line ends with LF.  libxml2 2.9 leaves the CRs in a CDATA
+ * section when it is pushed.  A LF that begins a piece belongs to the CR that
+ * ended the one before; should that have been another section, a line is lost.
+ */
+
+static void
+ngx_xmpp_xml_sax_cdata(void *data, const xmlChar *text, int len)
+{
+    ngx_xmpp_parser_t *p = data;
+
+    ngx_uint_t      cr;
+    const xmlChar  *pos, *last;
+
+    cr = p->cr;
+    last = text + len;
+
+    while (text < last) {
+
+        if (cr && *text == '\n') {
+            text++;
+        }
+
+        pos = memchr(text, '\r', last - text);
+        cr = (pos != NULL);
+
+        ngx_xmpp_xml_sax_text(p, text, (cr ? pos : last) - text);
+
+        if (pos == NULL) {
+            break;
+        }
+
+        ngx_xmpp_xml_sax_text(p, (xmlChar *) "\n", 1);
+        text = pos + 1;
+    }
+
+    p->cr = cr;
 }
 
 

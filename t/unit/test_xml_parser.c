@@ -63,6 +63,10 @@ static test_sample_t  test_samples[] = {
       ngx_string("\n <bcd>|\n<a/>|"),
       ngx_string("open <bcd/>\nelement <a/>\n") },
 
+    { "shortest header to wake up with",
+      ngx_string("<b >|<a/>|<a/>|</b>|"),
+      ngx_string("open <b/>\nelement <a/>\nelement <a/>\nclose\n") },
+
     { "attributes of the header",
       ngx_string("<stream:stream xmlns='jabber:client' to='a' xml:lang='en' "
                  "xmlns:stream='" TEST_STREAMS "' version='1.0'>|"),
@@ -111,6 +115,10 @@ static test_sample_t  test_samples[] = {
     { "line ends",
       ngx_string(H "<a b='c\r\nd\te'>f\r\ng\rh&#13;</a>|"),
       ngx_string(O "element <a" C " b='c d e'>f\ng\nh&#13;</a>\n") },
+
+    { "line ends in CDATA",
+      ngx_string(H "<a><![CDATA[\r\n\n\r\r\nb\r]]>\n<![CDATA[\r]]></a>|"),
+      ngx_string(O "element <a" C ">\n\n\n\nb\n\n\n</a>\n") },
 
     { "UTF-8 of two, three and four bytes",
       ngx_string(H "<a \xc3\xa9='\xe2\x82\xac'>\xf0\x9f\x98\x80"

@@ -402,8 +402,8 @@ test_limits(void)
     test_edge("error attrs", H "<a><c/><a", " b@=''", 17, "", 0);
     test_edge("error attrs", "<a xmlns='x' xmlns:y='z'", " b@=''", 15, ">", 1);
 
-    test_edge("open", "<a xmlns='", "x", 1017, "'>", 1);
-    test_edge("error too-big", "<a xmlns='", "x", 1018, "'>", 1);
+    test_edge("open", "<a xmlns='", "x", 1016, "'>", 1);
+    test_edge("error too-big", "<a xmlns='", "x", 1017, "'>", 1);
     test_edge("open", "<a xml:lang='", "x", 255, "'>", 1);
     test_edge("error too-big", "<a xml:lang='", "x", 256, "'>", 1);
 
