@@ -7,7 +7,6 @@ package Test::XMPP::Client;
 use strict;
 use warnings;
 
-use Encode ();
 use Errno qw/ EAGAIN EINTR EINPROGRESS EWOULDBLOCK /;
 use IO::Socket::INET;
 use IO::Socket::SSL;
@@ -295,6 +294,7 @@ sub flush {
 
         if (defined $n) {
             substr($self->{out}, 0, $n) = '';
+            $self->{written} += $n;
             next;
         }
 
@@ -349,7 +349,7 @@ sub wait {
 sub send {
     my ($self, $data) = @_;
 
-    $data = Encode::encode('UTF-8', $data) if utf8::is_utf8($data);
+    utf8::encode($data) if utf8::is_utf8($data);
 
     for my $piece ($self->_cut($data)) {
         $self->{out} .= $piece;
@@ -366,8 +366,9 @@ sub send {
 sub queue {
     my ($self, $data) = @_;
 
-    $self->{out} .= utf8::is_utf8($data) ? Encode::encode('UTF-8', $data)
-                                         : $data;
+    utf8::encode($data) if utf8::is_utf8($data);
+    $self->{out} .= $data;
+
     return $self;
 }
 

@@ -27,7 +27,7 @@ our %NS = (
     roster  => 'jabber:iq:roster',
 );
 
-my $parser = XML::LibXML->new(no_network => 1, expand_entities => 0,
+my $parser = XML::LibXML->new(no_network => 1, expand_entities => 1,
                               huge => 1);
 my $xpc = XML::LibXML::XPathContext->new();
 $xpc->registerNs($_ => $NS{$_}) for keys %NS;
@@ -178,6 +178,9 @@ sub _shorten {
 sub mismatch {
     my ($self, %want) = @_;
     my @wrong;
+
+    eval { $self->element() };
+    return "ill-formed: $@" if $@;
 
     for my $key (sort keys %want) {
         my $want = $want{$key};

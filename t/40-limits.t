@@ -1,0 +1,373 @@
+#!/usr/bin/perl
+
+# Limits, at their edge: what is just allowed works, one more is refused.
+# RFC 6120, 13.12 asks for them; the conditions are those of 4.9.3.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::XMPP;
+use Time::HiRes qw/ time /;
+
+my $t = Test::XMPP->new(users => [ qw/ alice bob carol / ])->only_ours();
+
+# %%PORT_0%% small limits, %%PORT_1%% little time, %%PORT_2%% a small queue,
+# %%PORT_3%% little time to send
+
+$t->config(<<'EOF');
+%%GLOBALS%%
+events {
+    worker_connections  1024;
+}
+
+stream {
+    xmpp_redis     unix:%%REDIS%%;
+    xmpp_starttls  on;
+
+    xmpp_host localhost {
+        ssl_certificate      %%TESTDIR%%/localhost.pem;
+        ssl_certificate_key  %%TESTDIR%%/localhost.key;
+        xmpp_max_sessions    4;
+    }
+
+    server {
+        listen               127.0.0.1:%%PORT_0%%;
+        xmpp_c2s;
+        xmpp_preauth_bytes   4k;
+        xmpp_max_stanza      4096;
+        xmpp_max_depth       8;
+        xmpp_max_attributes  8;
+        xmpp_max_elements    16;
+        xmpp_auth_attempts   2;
+    }
+
+    server {
+        listen               127.0.0.1:%%PORT_1%%;
+        xmpp_c2s;
+        xmpp_auth_timeout    1s;
+    }
+
+    server {
+        listen               127.0.0.1:%%PORT_2%% sndbuf=32k;
+        xmpp_c2s;
+        xmpp_max_stanza      32k;
+        xmpp_output_queue    128k;
+    }
+
+    server {
+        listen               127.0.0.1:%%PORT_3%% sndbuf=32k;
+        xmpp_c2s;
+        xmpp_output_queue    64m;
+        xmpp_send_timeout    1s;
+    }
+}
+EOF
+
+$t->run();
+
+sub plain {
+    my ($user, %opt) = @_;
+
+    return $t->client($user, tls => 'none', mechanism => 'SCRAM-SHA-1', %opt);
+}
+
+my $bob = plain('bob', port_number => 3, resource => 'b')->login();
+my $to = $bob->jid();
+
+
+###############################################################################
+# The size of a stanza: RFC 6120, 13.12, 4; xmpp_max_stanza
+
+sub sized {
+    my ($size) = @_;
+
+    my $empty = "<message to='$to'><body></body></message>";
+    my $body = 'x' x ($size - length $empty);
+
+    return $empty =~ s/<body>/<body>$body/r;
+}
+
+# two on one stream: the count starts anew, white space does not matter
+
+my $alice = plain('alice')->login();
+
+for my $n (1 .. 2) {
+    $alice->send("\n " . sized(4096) . "\n");
+    ok($bob->expect('message', from => $alice->jid(),
+                    xpath => 'string-length(c:body) > 3900'),
+       "xmpp_max_stanza: $n of exactly the limit");
+}
+
+$alice->send(sized(4097));
+ok($alice->expect_stream_error('policy-violation'),
+   'xmpp_max_stanza: one byte more');
+
+my %endless = (
+    'text'       => '<message><body>' . 'x' x 5000,
+    'attribute'  => "<message to='" . 'x' x 5000,
+    'name'       => '<' . 'x' x 5000,
+    'CDATA'      => '<message><body><![CDATA[' . 'x' x 5000,
+    'white space in a tag' => '<message' . ' ' x 5000,
+    'small elements' => '<message>' . '<x></x>' x 10 . ' ' x 5000,
+);
+
+for my $what (sort keys %endless) {
+    $alice = plain('alice')->login();
+    $alice->send($endless{$what});
+    ok($alice->expect_stream_error('policy-violation'),
+       "xmpp_max_stanza: too much, and no end: $what");
+}
+
+# a flood is not read to its end
+
+$alice = plain('alice')->login();
+$alice->queue('<message><body>' . 'x' x 16_000_000);
+$alice->wait(sub { defined $alice->{eof} || !$alice->wants_write() });
+ok($alice->wait(sub { defined $alice->{eof} }), 'a flood is cut off');
+cmp_ok($alice->{written}, '<', 16_000_000, 'not read to its end');
+$alice->drop();
+
+
+###############################################################################
+# Depth, attributes, elements: the stanza itself counts
+
+sub nested {
+    my ($depth) = @_;
+
+    return "<message to='$to'>" . '<x>' x ($depth - 1) . '</x>' x ($depth - 1)
+           . '</message>';
+}
+
+sub attributes {
+    my ($n) = @_;
+
+    return "<message to='$to'><x " . join(' ', map { "a$_='1'" } 1 .. $n)
+           . '/></message>';
+}
+
+sub elements {
+    my ($n) = @_;
+
+    return "<message to='$to'>" . '<x/>' x ($n - 1) . '</message>';
+}
+
+edge('xmpp_max_depth', 8, \&nested);
+edge('xmpp_max_attributes', 8, \&attributes);
+edge('xmpp_max_elements', 16, \&elements);
+
+sub edge {
+    my ($what, $limit, $make) = @_;
+
+    my $c = plain('alice')->login();
+
+    for (1 .. 2) {
+        $c->send($make->($limit));
+        ok($bob->expect('message', from => $c->jid()), "$what: the limit");
+    }
+
+    $c->send($make->($limit + 1));
+    ok($c->expect_stream_error('policy-violation'), "$what: one more");
+    ok($bob->expect_nothing(from => plain('carol')->login()),
+       'which is not delivered');
+}
+
+# deep and never closed: no recursion anywhere
+
+my $deep = plain('alice')->login();
+$deep->send('<message>' . '<a>' x 1000);
+ok($deep->expect_stream_error('policy-violation'), 'depth of 1000');
+
+
+###############################################################################
+# Before authentication: bytes, attempts
+
+my $c = plain('alice')->connect();
+$c->open_stream();
+$c->send(' ' x 2000);
+ok(eval { $c->auth(); $c->bind() }, 'xmpp_preauth_bytes: less than the limit')
+    or diag $@;
+$c->send(' ' x 5000);
+ok($c->sync(), 'and no such limit afterwards');
+
+for my $what (' ', "<auth xmlns='urn:x'>", 'x') {
+    $c = plain('alice')->connect();
+    $c->open_stream();
+    $c->send($what eq 'x' ? "<auth xmlns='$Test::XMPP::Client::NS{sasl}' "
+                            . "mechanism='PLAIN'>" . 'x' x 4096
+                          : substr($what x 4096, 0, 4096));
+    ok($c->expect_stream_error('policy-violation'),
+       "xmpp_preauth_bytes: more: '$what'");
+}
+
+$c = plain('alice')->connect();
+$c->send("<?xml version='1.0'?><stream:stream a='" . 'x' x 4096);
+ok($c->recv_header() && $c->expect_stream_error('policy-violation'),
+   'xmpp_preauth_bytes: a header without end');
+
+# also behind TLS, and restarts do not start it anew
+
+$c = $t->client('alice');
+$c->secure();
+$c->send(' ' x 4096);
+ok($c->expect_stream_error('policy-violation'),
+   'xmpp_preauth_bytes: behind TLS');
+
+$c = plain('alice')->connect();
+$c->open_stream();
+is($c->authenticate(password => 'wrong')->error(), 'not-authorized',
+   'xmpp_auth_attempts: the first of two');
+my $outcome = $c->authenticate(password => 'wrong');
+ok($outcome && ($outcome->is('error')
+                || $outcome->error() eq 'not-authorized'
+                   && $c->expect_stream_error('policy-violation')),
+   'xmpp_auth_attempts: the second is the last');
+
+
+###############################################################################
+# Time: xmpp_auth_timeout
+
+my $online = plain('alice', port_number => 1)->login();
+my $begin = time();
+
+my %late = (
+    'nothing sent' => sub { },
+    'half a header' => sub { $_[0]->send("<?xml version='1.0'?><stream:") },
+    'header' => sub { $_[0]->open_stream() },
+    'half an exchange' => sub {
+        $_[0]->open_stream();
+        $_[0]->send_auth('SCRAM-SHA-1', 'n,,n=alice,r=x');
+        $_[0]->recv_challenge();
+    },
+    'no handshake' => sub {
+        $_[0]->open_stream();
+        $_[0]->send("<starttls xmlns='$Test::XMPP::Client::NS{tls}'/>");
+        $_[0]->expect('proceed');
+    },
+    'drip' => sub { $_[0]->open_stream() },
+);
+
+my %clients;
+
+for my $what (sort keys %late) {
+    $clients{$what} = plain('alice', port_number => 1)->connect();
+    $late{$what}->($clients{$what});
+}
+
+my $drip = $clients{drip};
+
+# white space now and then does not help
+
+while (!defined $drip->{eof} && time() - $begin < 20) {
+    $drip->queue(' ');
+    $drip->wait(sub { defined $drip->{eof} }, 0.1);
+}
+
+for my $what (sort keys %clients) {
+    my $client = $clients{$what};
+
+    ok($client->wait(sub { defined $client->{eof} }),
+       "xmpp_auth_timeout: closed: $what");
+
+    my ($error) = map { $_->[1]->error() }
+                  grep { $_->[0] eq 'stanza'
+                         && $_->[1]->is('error',
+                                        $Test::XMPP::Client::NS{stream}) }
+                  @{ $client->{events} };
+    like($error // '', qr/^(?:connection-timeout|policy-violation)$/,
+         'RFC 6120, 4.9.3.4: and told so') if $what =~ /header$|drip/;
+}
+
+my $took = time() - $begin;
+cmp_ok($took, '<', 5, "in time: $took");
+ok($online->sync(), 'who is logged in may be idle');
+$online->close();
+
+
+###############################################################################
+# Sessions of an account: xmpp_max_sessions
+
+my @sessions = map { plain('carol', port_number => 3)->login() } 1 .. 4;
+
+$c = plain('carol', port_number => 3);
+$c->secure();
+$c->auth();
+my $answer = $c->query('set', undef,
+                       "<bind xmlns='$Test::XMPP::Client::NS{bind}'/>");
+is($answer && $answer->error(), 'wait resource-constraint',
+   'RFC 6120, 7.6.2.1: xmpp_max_sessions: one more');
+ok($_->sync(), 'the others stay') for @sessions;
+
+(shift @sessions)->close();
+ok(eval { $c->bind() }, 'one less, one more') or diag $@;
+
+# replacing a resource needs no room
+
+my $resource = $sessions[0]->jid() =~ s{^[^/]*/}{}r;
+my $again = plain('carol', port_number => 3, resource => $resource);
+ok(eval { $again->login() }, 'replacing one is no more') or diag $@;
+$_->close() for $again, $c, @sessions;
+
+
+###############################################################################
+# A reader that stops reading is closed, and harms nobody else
+
+sub slow_reader {
+    my ($what, $port, $pace) = @_;
+
+    my $deaf = plain('bob', port_number => $port, resource => 'deaf',
+                     rcvbuf => 4096)->login();
+    my $other = plain('carol', resource => 'c')->login();
+    my $sender = plain('alice', port_number => 3, resource => 's')->login();
+
+    $deaf->{deaf} = 1;
+
+    my ($sent, $gone) = (0, 0);
+    my $stop = time() + 60;
+    my $body = 'x' x 16000;
+
+    # bob/deaf is no resource any more when this comes back as an error
+
+    while (!$gone && time() < $stop) {
+        $sender->message($deaf->jid(), $body, type => 'groupchat');
+        $sender->message($other->jid(), ++$sent, type => 'headline');
+
+        if ($sent % 16 == 0) {
+            $sender->sync() or last;
+            $gone = grep { $_->is('message')
+                           && ($_->attr('type') // '') eq 'error' }
+                    $sender->drain();
+            $pace->($sent, $sender);
+        }
+    }
+
+    ok($gone, "$what: closed after $sent messages");
+    $sender->sync();
+
+    is(join(' ', map { my $got = $other->recv_stanza();
+                       $got ? $got->body() : '-' } 1 .. $sent),
+       join(' ', 1 .. $sent), "$what: another session got all of its own");
+    ok($_->sync(), 'and lives') for $other, $sender;
+
+    $deaf->{deaf} = 0;
+    ok($deaf->wait(sub { defined $deaf->{eof} }), "$what: the socket as well");
+    $_->close() for $other, $sender;
+
+    return $sent;
+}
+
+my $messages = slow_reader('xmpp_output_queue', 2, sub { });
+cmp_ok($messages * 16000, '<', 4_000_000, 'soon after the limit');
+
+# With a queue that takes everything the clock decides.  Between the messages
+# wait a little for whatever comes, so that the second can pass.
+
+slow_reader('xmpp_send_timeout', 3, sub {
+    my ($sent, $sender) = @_;
+    $sender->wait(sub { @{ $sender->{events} } }, 0.2) if $sent > 200;
+});
+
+$t->done();
