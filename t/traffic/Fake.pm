@@ -12,7 +12,8 @@ package Fake;
 #   drop      never delivered
 #   double    delivered twice
 #   echo      delivered again when the stream is closed or 100 ms are over
-#   swap      delivered after the next one of that sender and recipient
+#   swap      delivered after the next one of that sender and recipient; it
+#             counts when there is a next one within 100 ms
 #   corrupt   with a changed body (messages only)
 #   forge     with another sender
 #   astray    to another recipient
@@ -134,7 +135,10 @@ sub echo {
     my ($self) = @_;
 
     while (@{ $self->{later} } && $self->{later}[0][0] <= time()) {
-        my ($at, $to, $stanza) = @{ shift @{ $self->{later} } };
+        my (undef, $to, $stanza, $pair) = @{ shift @{ $self->{later} } };
+
+        next if !defined $stanza;
+        delete $self->{held}{$pair} if $pair;
         $self->put($to, $stanza);
     }
 }
@@ -244,7 +248,10 @@ sub route {
         $self->{mute} = 1 if $fault eq 'mute';
 
     } elsif ($fault eq 'swap' && !$held) {
-        $self->{held}{$pair} = $s;
+        my $entry = [ time() + 0.1, $to, $s, $pair ];
+
+        $self->{held}{$pair} = $entry;
+        push @{ $self->{later} }, $entry;
 
     } elsif ($fault eq 'bounce') {
         $s =~ s/^<(\w+) from='([^']*)' to="([^"]*)"/<$1 from="$3" to="$2"/;
@@ -261,8 +268,9 @@ sub route {
         $self->deliver($c, $to, $s, $fault);
     }
 
-    if (defined $held) {
-        $self->put($to, $held);
+    if ($held) {
+        $self->put($to, $held->[2]);
+        $held->[2] = undef;
         $self->{did}{swap}++;
     }
 }

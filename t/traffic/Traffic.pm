@@ -9,6 +9,7 @@ package Traffic;
 #   $traffic->wait(qr/^progress:/);     lines, as Interop has it
 #   $traffic->tell('finish');
 #   my $result = $traffic->result();    { status, lost, doubled, ... }
+#   Traffic::clean($result, 'name');
 #
 # Options are those of the program; without a value (1) they are flags.
 
@@ -19,6 +20,7 @@ use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
 use IO::Select;
 use IPC::Open2;
+use Test::More ();
 
 use lib abs_path(dirname(__FILE__)) . '/../interop';
 use Interop;
@@ -78,6 +80,55 @@ sub accounts_file {
                    map { "load$_\@$domain $PASSWORD\n" } 0 .. $n - 1);
 
     return $t->testdir() . '/load.txt';
+}
+
+
+# config($directives): a configuration for many clients, without second.test;
+# the kernel spreads them over the workers
+
+sub config {
+    my ($more) = @_;
+
+    $more //= 'xmpp_redis unix:%%REDIS%%;';
+
+    return <<"EOT";
+%%GLOBALS%%
+events { worker_connections 8192; }
+stream {
+    $more
+    xmpp_host localhost {
+        ssl_certificate     %%TESTDIR%%/localhost.pem;
+        ssl_certificate_key %%TESTDIR%%/localhost.key;
+    }
+    server { listen 127.0.0.1:%%PORT_0%% reuseport;     xmpp_c2s; }
+    server { listen 127.0.0.1:%%PORT_1%% ssl reuseport; xmpp_c2s; }
+}
+EOT
+}
+
+
+# targets($t, n): the addresses of all hosts' %%PORT_n%%
+
+sub targets {
+    my ($t, $n) = @_;
+
+    return [ map { '127.0.0.1:' . $_->port($n) } @{ $t->{nginx} } ];
+}
+
+
+# clean($result, name): nothing was lost, doubled, reordered or changed
+
+sub clean {
+    my ($result, $name) = @_;
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+
+    my %bad = map { $_ => $result->{$_} }
+              grep { $result->{$_} // 1 }
+              qw/ status lost doubled reordered corrupt stray /;
+
+    Test::More::is_deeply(\%bad, {}, $name)
+        or Test::More::diag($result->{line});
+    Test::More::note($result->{line});
 }
 
 

@@ -13,7 +13,8 @@
 #include "traffic.h"
 
 
-#define TR_ACCOUNT_MIN  1024
+#define TR_ACCOUNT_MIN      1024
+#define TR_ACCOUNT_MISSING  50
 
 
 static void tr_account_settle(tr_run_t *run, tr_record_t *rec,
@@ -22,6 +23,7 @@ static uint32_t *tr_account_pair(tr_run_t *run, uint32_t from, uint32_t to);
 static void tr_account_grow(tr_run_t *run);
 static void tr_account_latency(tr_run_t *run, uint32_t us);
 static uint64_t tr_account_percentile(tr_run_t *run, double share);
+static void tr_account_missing(tr_run_t *run);
 
 
 /* tr_account_sent() returns the number of a new stanza */
@@ -171,6 +173,20 @@ tr_account_cut(tr_run_t *run, tr_client_t *cl)
 }
 
 
+/* tr_account_forget() gives up all that is in flight */
+
+void
+tr_account_forget(tr_run_t *run)
+{
+    while (run->noutstanding) {
+        run->count.unknown++;
+        tr_account_settle(run,
+                      &run->records[run->outstanding[run->noutstanding - 1]],
+                      tr_st_unknown);
+    }
+}
+
+
 static void
 tr_account_settle(tr_run_t *run, tr_record_t *rec, tr_state_e state)
 {
@@ -296,6 +312,27 @@ tr_account_progress(tr_run_t *run, const char *word)
 }
 
 
+/* the first ones that are missing, for those who look for them */
+
+static void
+tr_account_missing(tr_run_t *run)
+{
+    uint32_t            i, n;
+    tr_record_t        *rec;
+    static const char  *kinds[] = { "message", "iq", "result", "presence" };
+
+    for (i = 0; i < run->noutstanding && i < TR_ACCOUNT_MISSING; i++) {
+        n = run->outstanding[i];
+        rec = &run->records[n];
+
+        fprintf(stderr, "missing: %s %u from %s to %s, sent %.3f s ago\n",
+                kinds[rec->kind], n, run->clients[rec->from].user,
+                run->clients[rec->to].user,
+                ((uint32_t) (run->now - run->started) - rec->time) / 1e6);
+    }
+}
+
+
 /*
  * tr_account_report() prints the last line and returns the exit status:
  * 0 when all arrived once, in order and intact, 1 when not, 3 when the run
@@ -311,6 +348,7 @@ tr_account_report(tr_run_t *run)
 
     ct = &run->count;
     lost = run->noutstanding;
+    tr_account_missing(run);
     seconds = run->traffic_time / 1e6;
 
     printf("result: clients=%u sent=%" PRIu64 " received=%" PRIu64

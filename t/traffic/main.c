@@ -7,7 +7,8 @@
  *
  * Linger is the time in which a second copy may still come in.  With
  * --control lines on the standard input steer it: "go" ends hold, "finish"
- * ends traffic, "quit" and the end of the input end the run.
+ * ends traffic, "forget" makes what is in flight unknown, "quit" and the end
+ * of the input end the run.
  */
 
 
@@ -228,6 +229,9 @@ tr_control(tr_run_t *run)
 
         } else if (end - p >= 7 && memcmp(p, "finish\n", 7) == 0) {
             run->finish = 1;
+
+        } else if (end - p >= 7 && memcmp(p, "forget\n", 7) == 0) {
+            tr_account_forget(run);
 
         } else if (end - p >= 5 && memcmp(p, "quit\n", 5) == 0
                    && run->phase < tr_ph_close)

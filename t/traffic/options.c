@@ -283,7 +283,7 @@ tr_usage(void)
           "  --reconnect          clients that are cut off come back\n"
           "  --round              at the end a message from each to each\n"
           "  --hold               wait for \"go\" when all are online\n"
-          "  --control            lines on stdin: go, finish, quit\n",
+          "  --control            lines on stdin: go, finish, forget, quit\n",
           stderr);
 }
 

@@ -18,7 +18,8 @@
  *     sent -> received             once and intact
  *          -> returned             it came back as an error
  *          -> unknown -> received  its sender or recipient was cut off
- *                                  meanwhile; it may or may not arrive (late)
+ *                                  meanwhile, or the test forgot it; it may
+ *                                  or may not arrive (late)
  *          (still sent at the end: lost)
  *
  * What arrives again is doubled, what arrives after a later one of the same
@@ -337,6 +338,7 @@ int tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
     tr_kind_e kind, tr_str_t *from);
 void tr_account_returned(tr_run_t *run, tr_client_t *cl, uint32_t n);
 void tr_account_cut(tr_run_t *run, tr_client_t *cl);
+void tr_account_forget(tr_run_t *run);
 void tr_account_progress(tr_run_t *run, const char *word);
 int tr_account_report(tr_run_t *run);
 

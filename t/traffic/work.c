@@ -197,6 +197,12 @@ tr_work_answer(tr_run_t *run, tr_client_t *cl, uint32_t to, uint32_t n)
 
     answer = tr_account_sent(run, cl, &run->clients[to], tr_kind_result);
 
+    /* nobody is told when an answer finds no one: RFC 6121, 8.5.3.2.3 */
+
+    if (run->clients[to].state != tr_cl_online) {
+        tr_account_cut(run, &run->clients[to]);
+    }
+
     tr_conn_print(run, cl, "<iq to=\"%s\" type='result' id='%u'>"
                   "<query xmlns='urn:x-traffic' n='" TR_TOKEN "%u:'/></iq>",
                   run->clients[to].full, n, answer);

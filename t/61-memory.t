@@ -1,0 +1,137 @@
+#!/usr/bin/perl
+
+# The private memory that an idle session costs the worker, after login: with
+# and without TLS, for a thousand and for three thousand of them.  The bounds
+# are those of the aims; the figures are printed.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib", "$FindBin::Bin/traffic";
+
+use Test::More;
+use Test::XMPP;
+use Test::XMPP::Process;
+use Time::HiRes qw/ sleep time /;
+use Traffic;
+
+my ($PLAIN, $TLS) = (2500, 18000);
+my @numbers = (1000, 3000);
+
+my $t = Test::XMPP->new(workers => 1, users => []);
+
+$t->only_ours('measures the worker');
+plan(skip_all => 'figures of a sanitized worker mean nothing')
+    if $ENV{XMPP_NO_LOAD} || ($ENV{XMPP_NGINX} // '') =~ /asan/;
+
+# the log of each login is memory of none
+
+$ENV{XMPP_LOG} //= 'warn';
+
+$t->config(<<'EOF');
+%%GLOBALS%%
+events { worker_connections 8192; }
+stream {
+    xmpp_redis unix:%%REDIS%%;
+    xmpp_host localhost {
+        ssl_certificate     %%TESTDIR%%/localhost.pem;
+        ssl_certificate_key %%TESTDIR%%/localhost.key;
+    }
+    server { listen 127.0.0.1:%%PORT_0%%;     xmpp_c2s; xmpp_starttls on; }
+    server { listen 127.0.0.1:%%PORT_1%% ssl; xmpp_c2s; }
+    server { listen 127.0.0.1:%%PORT_2%%;     xmpp_c2s; xmpp_starttls off; }
+}
+EOF
+
+$t->run();
+
+Traffic::accounts($t, $numbers[-1]);
+my $accounts = Traffic::accounts_file($t, $numbers[-1]);
+
+my @kinds = (
+    [ 'plain, STARTTLS off',  2, 'plain',    $PLAIN ],
+    [ 'plain, STARTTLS on',   0, 'plain',    $PLAIN ],
+    [ 'direct TLS',           1, 'direct',   $TLS ],
+    [ 'STARTTLS',             0, 'starttls', $TLS ],
+);
+
+for my $kind (@kinds) {
+    for my $n (@numbers) {
+        measure($n, @$kind);
+    }
+}
+
+$t->done();
+
+
+###############################################################################
+
+# A worker of its own for each figure: what another measurement left in the
+# heap would make it look better.
+
+sub measure {
+    my ($n, $name, $port, $tls, $bound) = @_;
+
+    my @old = $t->reload();
+
+    Test::XMPP::Process::await(sub { !grep { kill 0, $_ } @old }, 30)
+        or die "the old worker stays\n";
+
+    my %common = (targets => Traffic::targets($t, $port), tls => $tls,
+                  ca => $t->ca_file(), accounts => $accounts);
+
+    # the first sessions make what is made once
+
+    Traffic->start(%common, clients => 20, messages => 100)->result();
+
+    my $before = private_dirty();
+    my $traffic = Traffic->start(%common, clients => $n, hold => 1,
+                                 control => 1);
+
+    ok($traffic->wait(qr/^ready:/, 300), "$name: $n are logged in")
+        or return;
+
+    my $after = settled();
+    my $each = ($after - $before) / $n;
+
+    diag(sprintf '%-20s %5d idle: %6.0f bytes each (%.1f MB)', $name, $n,
+         $each, $after / 1e6);
+    cmp_ok($each, '<', $bound, "$name: $n idle, each under $bound bytes");
+
+    $traffic->tell('quit');
+    is($traffic->result()->{logins}, $n, "$name: all stayed");
+}
+
+
+# Private_Dirty of the worker in bytes
+
+sub private_dirty {
+    my ($worker) = $t->workers();
+
+    open my $fh, '<', "/proc/$worker/smaps_rollup"
+        or die "smaps_rollup: $!\n";
+
+    for (<$fh>) {
+        return 1024 * $1 if /^Private_Dirty:\s+(\d+)/;
+    }
+
+    die "no Private_Dirty\n";
+}
+
+
+# The figure when it has not fallen for a second: nothing tells from outside
+# that the worker has put all sessions to rest.
+
+sub settled {
+    my $low = private_dirty();
+    my $since = time();
+
+    while (time() - $since < 1) {
+        sleep(0.1);
+        my $now = private_dirty();
+        ($low, $since) = ($now, time()) if $now < $low;
+    }
+
+    return $low;
+}
