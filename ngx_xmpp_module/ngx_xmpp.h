@@ -193,6 +193,10 @@ typedef struct {
 
     /* TLS has begun; it does when st->securing and all is written */
     void                      (*secured)(ngx_xmpp_stream_t *st);
+
+    /* the worker's posted work: read on or finish closing; write */
+    void                      (*ready)(ngx_xmpp_stream_t *st);
+    void                      (*flush)(ngx_xmpp_stream_t *st);
 } ngx_xmpp_transport_t;
 
 
@@ -415,6 +419,7 @@ struct ngx_xmpp_stream_s {
     unsigned                    is_posted:1;
     unsigned                    starttls:1;     /* TLS by STARTTLS */
     unsigned                    securing:1;     /* <proceed/> is on its way */
+    unsigned                    handshaking:1;  /* nginx has the connection */
     unsigned                    feeding:1;      /* input is on the stack */
     unsigned                    lingering:1;    /* waits for the peer's end */
 };

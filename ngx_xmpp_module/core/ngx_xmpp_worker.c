@@ -24,6 +24,7 @@
 #define NGX_XMPP_IDLE_POOLS           16
 #define NGX_XMPP_POOL_SIZE            4096
 #define NGX_XMPP_DRAIN_TICK           50      /* milliseconds */
+#define NGX_XMPP_DRAIN_DROP           10      /* ticks after the time is over */
 #define NGX_XMPP_TRIM_INTERVAL        30000
 
 
@@ -193,7 +194,6 @@ ngx_xmpp_worker_post(ngx_xmpp_worker_t *w)
 static void
 ngx_xmpp_worker_posted_handler(ngx_event_t *ev)
 {
-    ngx_event_t         *e;
     ngx_queue_t         *q, list;
     ngx_xmpp_worker_t   *w;
     ngx_xmpp_stream_t   *st;
@@ -218,8 +218,7 @@ ngx_xmpp_worker_posted_handler(ngx_event_t *ev)
             ngx_queue_remove(q);
             st->is_posted = 0;
 
-            e = st->nginx->connection->read;
-            e->handler(e);
+            st->transport->ready(st);
         }
     }
 
@@ -230,8 +229,7 @@ ngx_xmpp_worker_posted_handler(ngx_event_t *ev)
         ngx_queue_remove(q);
         st->is_dirty = 0;
 
-        e = st->nginx->connection->write;
-        e->handler(e);
+        st->transport->flush(st);
     }
 
     while (!ngx_queue_empty(&w->ended)) {
@@ -343,7 +341,8 @@ ngx_xmpp_worker_drain_handler(ngx_event_t *ev)
 
     w = ev->data;
 
-    left = (ngx_int_t) (w->drain_end - ngx_current_msec) / NGX_XMPP_DRAIN_TICK;
+    left = (ngx_msec_int_t) (w->drain_end - ngx_current_msec)
+           / NGX_XMPP_DRAIN_TICK;
     n = (left > 1) ? w->nstreams / left + 1 : w->nstreams;
 
     for (q = ngx_queue_head(&w->streams);
@@ -353,16 +352,19 @@ ngx_xmpp_worker_drain_handler(ngx_event_t *ev)
         next = ngx_queue_next(q);
         st = ngx_queue_data(q, ngx_xmpp_stream_t, queue);
 
-        if (st->error == NGX_XMPP_SE_NONE && st->state != NGX_XMPP_ST_CLOSED) {
+        if (st->state != NGX_XMPP_ST_CLOSED) {
             st->transport->close(st, NGX_XMPP_SE_SYSTEM_SHUTDOWN, NULL);
             n--;
+
+        } else if (left <= -NGX_XMPP_DRAIN_DROP) {
+            st->transport->close(st, NGX_XMPP_SE_DROP, NULL);
         }
     }
 
-    /* Redis and slow clients get a little longer than the streams had */
+    /* slow clients and then Redis get a little longer than the streams had */
 
     if ((w->nstreams || w->nsessions || ngx_xmpp_store_pending(w->store))
-        && left > -20)
+        && left > -2 * NGX_XMPP_DRAIN_DROP)
     {
         ngx_add_timer(&w->drain, NGX_XMPP_DRAIN_TICK);
         return;

@@ -199,7 +199,7 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
 }
 
 
-/* GET gives the value that was there: ours was written only if there was none */
+/* GET gives what was there: ours was written only if there was nothing */
 
 static void
 ngx_xmpp_store_keyed(void *data, redisReply *reply,

@@ -68,9 +68,6 @@ struct ngx_xmpp_sasl_s {
 /* the mechanism's answer came later; sasl may be gone afterwards */
 void ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
 
-/* ends the exchange, if there is one, without an answer */
-void ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st);
-
 /*
  * Prepares the name, checks the authorization identity against it, and asks
  * for the keys; handler is called later.  Returns NGX_AGAIN, a failure, or

@@ -14,7 +14,7 @@
  */
 
 
-#include "ngx_xmpp_sasl.h"
+#include "ngx_xmpp_stream.h"
 
 
 static void ngx_xmpp_stream_cleanup(void *data);

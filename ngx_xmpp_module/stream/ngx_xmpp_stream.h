@@ -33,6 +33,9 @@ void ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st);
 ngx_int_t ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st,
     ngx_str_t *user);
 
+/* ends the SASL exchange, if there is one, without an answer */
+void ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st);
+
 /* sends a nonza; NGX_OK or NGX_ERROR (then the stream closes) */
 ngx_int_t ngx_xmpp_stream_send(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 

@@ -32,6 +32,8 @@ static ngx_int_t ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st,
 static ngx_int_t ngx_xmpp_tcp_nonza(ngx_xmpp_stream_t *st, const char *name,
     ngx_xmpp_xml_t *e);
 static void ngx_xmpp_tcp_resume(ngx_xmpp_stream_t *st);
+static void ngx_xmpp_tcp_ready(ngx_xmpp_stream_t *st);
+static void ngx_xmpp_tcp_flush_posted(ngx_xmpp_stream_t *st);
 static size_t ngx_xmpp_tcp_gather(ngx_xmpp_stream_t *st, u_char **buf);
 static void ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n);
 
@@ -43,7 +45,9 @@ const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     ngx_xmpp_tcp_send,
     ngx_xmpp_tcp_close,
     ngx_xmpp_tcp_resume,
-    ngx_xmpp_tls_secured
+    ngx_xmpp_tls_secured,
+    ngx_xmpp_tcp_ready,
+    ngx_xmpp_tcp_flush_posted
 };
 
 
@@ -126,7 +130,7 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (rev->timedout) {
+    if (rev->timedout && st->state != NGX_XMPP_ST_BOUND) {
         rev->timedout = 0;
 
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
@@ -273,9 +277,9 @@ ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st)
 
     c = st->nginx->connection;
 
-    /* authenticated: the deadline is over */
+    /* bound: the deadline is over */
 
-    if (st->user.len && c->read->timer_set) {
+    if (st->state == NGX_XMPP_ST_BOUND && c->read->timer_set) {
         ngx_del_timer(c->read);
         c->log->action = "serving an XMPP session";
     }
@@ -294,6 +298,33 @@ ngx_xmpp_tcp_resume(ngx_xmpp_stream_t *st)
     st->is_posted = 1;
     ngx_queue_insert_tail(&st->worker->ready, &st->posted);
     ngx_xmpp_worker_post(st->worker);
+}
+
+
+static void
+ngx_xmpp_tcp_ready(ngx_xmpp_stream_t *st)
+{
+    if (st->handshaking) {
+
+        /* nothing can be said before TLS has begun */
+
+        if (st->state == NGX_XMPP_ST_CLOSED) {
+            ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        }
+
+        return;
+    }
+
+    ngx_xmpp_tcp_read_handler(st->nginx->connection->read);
+}
+
+
+static void
+ngx_xmpp_tcp_flush_posted(ngx_xmpp_stream_t *st)
+{
+    if (!st->handshaking) {
+        ngx_xmpp_tcp_write_handler(st->nginx->connection->write);
+    }
 }
 
 

@@ -179,18 +179,13 @@ ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
         ngx_xmpp_session_end(xs);
     }
 
+    if (st->error == NGX_XMPP_SE_DROP || c->write->timedout) {
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        return;
+    }
+
     if (st->lingering) {
         ngx_xmpp_tcp_linger_read(st);
-        return;
-    }
-
-    if (st->error == NGX_XMPP_SE_DROP || c->read->error || c->write->error) {
-        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
-        return;
-    }
-
-    if (c->write->timedout) {
-        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
         return;
     }
 

@@ -97,6 +97,8 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
         ngx_del_timer(c->read);
     }
 
+    st->handshaking = 1;
+
     s->ssl = 1;
     s->phase_handler = n;
     c->read->handler = ngx_stream_session_handler;
@@ -115,8 +117,7 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
 
     /* the handshake has no more time than authentication as a whole */
 
-    if (c->read->handler != ngx_xmpp_tcp_read_handler
-        && c->read->timer_set
+    if (st->handshaking && c->read->timer_set
         && (ngx_msec_int_t) (c->read->timer.key - deadline) > 0)
     {
         ngx_xmpp_tcp_deadline(st);
@@ -129,6 +130,13 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
 void
 ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st)
 {
+    st->handshaking = 0;
+
+    if (st->state == NGX_XMPP_ST_CLOSED) {
+        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        return;
+    }
+
     ngx_xmpp_stream_secured(st);
     ngx_xmpp_tcp_start(st);
 }
