@@ -16,8 +16,7 @@
 static void ngx_xmpp_xml_sax_start(void *data, const xmlChar *name,
     const xmlChar *prefix, const xmlChar *uri, int ns_n, const xmlChar **ns,
     int attrs_n, int defaulted, const xmlChar **attrs);
-static ngx_int_t ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p,
-    ngx_uint_t attrs);
+static ngx_int_t ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p);
 static ngx_int_t ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p,
     const xmlChar *prefix, const xmlChar *uri, int n, const xmlChar **ns);
 static ngx_xmpp_xml_t *ngx_xmpp_xml_sax_element(ngx_xmpp_parser_t *p,
@@ -39,7 +38,6 @@ static void ngx_xmpp_xml_sax_pi(void *data, const xmlChar *target,
 static void ngx_xmpp_xml_sax_subset(void *data, const xmlChar *name,
     const xmlChar *public_id, const xmlChar *system_id);
 static xmlEntityPtr ngx_xmpp_xml_sax_entity(void *data, const xmlChar *name);
-static void ngx_xmpp_xml_sax_reference(void *data, const xmlChar *name);
 #if (LIBXML_VERSION >= 21200)
 static void ngx_xmpp_xml_sax_error(void *data, const xmlError *error);
 #else
@@ -51,10 +49,7 @@ static void ngx_xmpp_xml_sax_error(void *data, xmlErrorPtr error);
 
 xmlSAXHandler  ngx_xmpp_xml_sax = {
     .internalSubset = ngx_xmpp_xml_sax_subset,
-    .externalSubset = ngx_xmpp_xml_sax_subset,
     .getEntity = ngx_xmpp_xml_sax_entity,
-    .getParameterEntity = ngx_xmpp_xml_sax_entity,
-    .reference = ngx_xmpp_xml_sax_reference,
     .characters = ngx_xmpp_xml_sax_text,
     .ignorableWhitespace = ngx_xmpp_xml_sax_text,
     .cdataBlock = ngx_xmpp_xml_sax_cdata,
@@ -94,16 +89,17 @@ ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
 
     ngx_xmpp_xml_t  *e;
 
-    if (p->muted || p->err) {
+    if (p->err
+        || ngx_xmpp_xml_sax_namespaces(p, prefix, uri, ns_n, ns) != NGX_OK
+        || p->muted)
+    {
         return;
     }
 
     p->text = NULL;
     p->cr = 0;
 
-    if (ngx_xmpp_xml_sax_limits(p, attrs_n + ns_n) != NGX_OK
-        || ngx_xmpp_xml_sax_namespaces(p, prefix, uri, ns_n, ns) != NGX_OK)
-    {
+    if (ngx_xmpp_xml_sax_limits(p) != NGX_OK) {
         return;
     }
 
@@ -149,18 +145,14 @@ nomem:
 }
 
 
+/* attributes and bytes have been counted by the scanner */
+
 static ngx_int_t
-ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p, ngx_uint_t attrs)
+ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p)
 {
     if (p->event) {
         ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED,
                              "not well-formed");
-        return NGX_DECLINED;
-    }
-
-    if (attrs > p->limits->max_attrs) {
-        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_ATTRS,
-                             "too many attributes");
         return NGX_DECLINED;
     }
 
@@ -198,12 +190,11 @@ ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p, const xmlChar *prefix,
     int             i;
     const xmlChar  *ch;
 
-    if (prefix && (uri == NULL || prefix[0] == '\0')) {
-        goto bad_prefix;
-    }
-
-    if (prefix && ngx_strcmp(prefix, "xml") == 0) {
-        goto bad_prefix;
+    if (prefix && (uri == NULL || ngx_strcmp(prefix, "xml") == 0)) {
+        ngx_xmpp_parser_fail(p, p->depth ? NGX_XMPP_XML_ERR_NOT_WELL_FORMED
+                                         : NGX_XMPP_XML_ERR_BAD_PREFIX,
+                             "bad namespace prefix");
+        return NGX_DECLINED;
     }
 
     for (i = 0; i < n; i++) {
@@ -226,14 +217,6 @@ ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p, const xmlChar *prefix,
     }
 
     return NGX_OK;
-
-bad_prefix:
-
-    ngx_xmpp_parser_fail(p, p->depth ? NGX_XMPP_XML_ERR_NOT_WELL_FORMED
-                                     : NGX_XMPP_XML_ERR_BAD_PREFIX,
-                         "bad namespace prefix");
-
-    return NGX_DECLINED;
 }
 
 
@@ -429,33 +412,19 @@ ngx_xmpp_xml_sax_text(void *data, const xmlChar *text, int len)
 {
     ngx_xmpp_parser_t *p = data;
 
-    int  i;
-
     if (p->muted || p->err) {
         return;
     }
 
     p->cr = 0;
 
-    if (p->cur) {
-
-        if (len > 0 && ngx_xmpp_xml_sax_append(p, text, len) != NGX_OK) {
-            ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
-        }
-
+    if (p->cur == NULL) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TEXT, "text between stanzas");
         return;
     }
 
-    /* RFC 6120, 11.7: white space only between the stanzas */
-
-    for (i = 0; i < len; i++) {
-        if (text[i] != ' ' && text[i] != '\t'
-            && text[i] != '\n' && text[i] != '\r')
-        {
-            ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TEXT,
-                                 "text between stanzas");
-            return;
-        }
+    if (len > 0 && ngx_xmpp_xml_sax_append(p, text, len) != NGX_OK) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
     }
 }
 
@@ -558,7 +527,10 @@ ngx_xmpp_xml_sax_append(ngx_xmpp_parser_t *p, const u_char *data, size_t len)
 }
 
 
-/* RFC 6120, 11.1: neither comments nor PIs nor DTDs nor entity references */
+/*
+ * RFC 6120, 11.1: neither comments nor PIs nor DTDs nor entity references.
+ * Comments and DTDs do not get past the scanner; should it err, they end here.
+ */
 
 static void
 ngx_xmpp_xml_sax_comment(void *data, const xmlChar *text)
@@ -591,14 +563,6 @@ ngx_xmpp_xml_sax_entity(void *data, const xmlChar *name)
     ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED,
                          "entity reference");
     return NULL;
-}
-
-
-static void
-ngx_xmpp_xml_sax_reference(void *data, const xmlChar *name)
-{
-    ngx_xmpp_parser_fail(data, NGX_XMPP_XML_ERR_RESTRICTED,
-                         "entity reference");
 }
 
 

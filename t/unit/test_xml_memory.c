@@ -152,7 +152,7 @@ test_run(ngx_int_t *left)
 }
 
 
-/* by pieces of 50 bytes, hibernating in between; as test_run() */
+/* by pieces of 50 bytes, hibernating behind each stanza; as test_run() */
 
 static ngx_uint_t
 test_feed_all(ngx_xmpp_parser_t *p)
@@ -184,7 +184,6 @@ test_feed_all(ngx_xmpp_parser_t *p)
                 return 0;
             }
 
-            ngx_xmpp_parser_hibernate(p);
             last = (end - last > 50) ? last + 50 : end;
             continue;
         }
@@ -207,6 +206,8 @@ test_feed_all(ngx_xmpp_parser_t *p)
         if (event == NGX_XMPP_XML_CLOSE) {
             return n == 4;
         }
+
+        ngx_xmpp_parser_hibernate(p);
     }
 }
 

@@ -172,7 +172,7 @@ main(void)
 
     n = sizeof(test_samples) / sizeof(test_samples[0]);
 
-    tap_plan(n + 42);
+    tap_plan(n + 43);
 
     for (i = 0; i < n; i++) {
         test_all_cuts(test_samples[i].name, &test_samples[i].in,
@@ -331,9 +331,10 @@ test_restart(void)
 static void
 test_limits(void)
 {
-    char        *text;
-    ngx_uint_t   i;
-    test_xml_t   t;
+    char                   *text;
+    ngx_uint_t              i;
+    test_xml_t              t;
+    ngx_xmpp_xml_limits_t   limits;
 
     test_xml_begin(&t);
 
@@ -374,6 +375,19 @@ test_limits(void)
     t.limits.max_stanza = 5;
     tap_ok(test_one(&t, "5") == NGX_XMPP_XML_ERROR,
            "limit lowered below what has been read");
+
+    test_xml_end(&t);
+
+    test_xml_begin(&t);
+    test_one(&t, TEST_HEADER);
+
+    limits = t.limits;
+    limits.max_depth = 1;
+    ngx_xmpp_parser_limits(t.parser, &limits);
+
+    tap_ok(test_one(&t, "<a><b/></a>") == NGX_XMPP_XML_ERROR
+           && ngx_xmpp_parser_error(t.parser, &text) == NGX_XMPP_XML_ERR_DEPTH,
+           "other limits");
 
     test_xml_end(&t);
 }
