@@ -650,6 +650,17 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
                                    && reason != ngx_xmpp_redis_replica);
         ngx_xmpp_redis_deadline(conn);
     }
+
+    /*
+     * A server that became a replica keeps its subscribers, but nobody
+     * publishes there any more.
+     */
+
+    if (reason == ngx_xmpp_redis_replica && !conn->subscriber
+        && r->conn[1].state == ngx_xmpp_redis_st_ready)
+    {
+        ngx_xmpp_redis_conn_lost(&r->conn[1], reason, 0, detail);
+    }
 }
 
 
