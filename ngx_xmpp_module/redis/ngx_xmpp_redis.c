@@ -19,6 +19,7 @@ static ngx_int_t ngx_xmpp_redis_req_format(ngx_xmpp_redis_req_t *req,
     ngx_uint_t argc, ngx_str_t *argv);
 static void ngx_xmpp_redis_req_drop(ngx_xmpp_redis_t *r,
     ngx_xmpp_redis_req_t *req, ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn);
 static ngx_uint_t ngx_xmpp_redis_req_expired(ngx_queue_t *queue);
 static void ngx_xmpp_redis_fail_handler(ngx_event_t *ev);
 static void ngx_xmpp_redis_deadline_handler(ngx_event_t *ev);
@@ -523,20 +524,7 @@ ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
     r = conn->client;
     closed = (conn->state == ngx_xmpp_redis_st_closed);
 
-    while (!ngx_queue_empty(&conn->setup_sent)) {
-        q = ngx_queue_head(&conn->setup_sent);
-        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
-
-        ngx_xmpp_redis_req_drop(r, req, req->refused ? NGX_XMPP_REDIS_AWAY
-                                                     : NGX_XMPP_REDIS_UNKNOWN);
-    }
-
-    while (!ngx_queue_empty(&conn->setup)) {
-        q = ngx_queue_head(&conn->setup);
-        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
-
-        ngx_xmpp_redis_req_drop(r, req, NGX_XMPP_REDIS_AWAY);
-    }
+    ngx_xmpp_redis_setup_lost(conn);
 
     for (q = ngx_queue_head(&conn->sent);
          q != ngx_queue_sentinel(&conn->sent);
@@ -581,6 +569,32 @@ ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
 
         ngx_xmpp_redis_req_drop(r, req, req->sent ? NGX_XMPP_REDIS_UNKNOWN
                                                   : NGX_XMPP_REDIS_AWAY);
+    }
+}
+
+
+static void
+ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn)
+{
+    ngx_queue_t           *q;
+    ngx_xmpp_redis_t      *r;
+    ngx_xmpp_redis_req_t  *req;
+
+    r = conn->client;
+
+    while (!ngx_queue_empty(&conn->setup_sent)) {
+        q = ngx_queue_head(&conn->setup_sent);
+        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
+
+        ngx_xmpp_redis_req_drop(r, req, req->refused ? NGX_XMPP_REDIS_AWAY
+                                                     : NGX_XMPP_REDIS_UNKNOWN);
+    }
+
+    while (!ngx_queue_empty(&conn->setup)) {
+        q = ngx_queue_head(&conn->setup);
+        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
+
+        ngx_xmpp_redis_req_drop(r, req, NGX_XMPP_REDIS_AWAY);
     }
 }
 

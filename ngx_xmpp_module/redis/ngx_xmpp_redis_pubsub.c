@@ -30,6 +30,7 @@ typedef enum {
 } ngx_xmpp_redis_push_e;
 
 
+static ngx_uint_t ngx_xmpp_redis_push_expected(ngx_xmpp_redis_req_t *req);
 static ngx_uint_t ngx_xmpp_redis_push_kind(char *str, size_t len);
 static ngx_int_t ngx_xmpp_redis_push_channel(ngx_xmpp_redis_conn_t *conn,
     char *str, size_t len);
@@ -203,7 +204,6 @@ ngx_int_t
 ngx_xmpp_redis_pubsub_reply(ngx_xmpp_redis_conn_t *conn)
 {
     ngx_str_t               text;
-    ngx_uint_t              kind;
     ngx_queue_t            *q;
     ngx_xmpp_redis_t       *r;
     ngx_xmpp_redis_req_t   *req;
@@ -223,22 +223,9 @@ ngx_xmpp_redis_pubsub_reply(ngx_xmpp_redis_conn_t *conn)
     q = ngx_queue_head(&conn->sent);
     req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
 
-    switch (req->kind) {
-
-    case ngx_xmpp_redis_req_subscribe:
-        kind = ngx_xmpp_redis_push_subscribed;
-        break;
-
-    case ngx_xmpp_redis_req_unsubscribe:
-        kind = ngx_xmpp_redis_push_unsubscribed;
-        break;
-
-    default: /* ngx_xmpp_redis_req_ping */
-        kind = ngx_xmpp_redis_push_pong;
-        break;
-    }
-
-    if (push->kind != kind && push->kind != ngx_xmpp_redis_push_error) {
+    if (push->kind != ngx_xmpp_redis_push_error
+        && push->kind != ngx_xmpp_redis_push_expected(req))
+    {
         goto unexpected;
     }
 
@@ -278,6 +265,23 @@ unexpected:
     ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_protocol, 0, &text);
 
     return NGX_ERROR;
+}
+
+
+static ngx_uint_t
+ngx_xmpp_redis_push_expected(ngx_xmpp_redis_req_t *req)
+{
+    switch (req->kind) {
+
+    case ngx_xmpp_redis_req_subscribe:
+        return ngx_xmpp_redis_push_subscribed;
+
+    case ngx_xmpp_redis_req_unsubscribe:
+        return ngx_xmpp_redis_push_unsubscribed;
+
+    default: /* ngx_xmpp_redis_req_ping */
+        return ngx_xmpp_redis_push_pong;
+    }
 }
 
 

@@ -145,7 +145,8 @@ ngx_redis_client_test_read(ngx_event_t *rev)
             driver.in_len = 0;
         }
 
-        n = c->recv(c, driver.in + driver.in_len, driver.in_size - driver.in_len);
+        n = c->recv(c, driver.in + driver.in_len,
+                    driver.in_size - driver.in_len);
 
         if (n == NGX_AGAIN) {
             break;

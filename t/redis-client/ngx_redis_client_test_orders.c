@@ -155,8 +155,8 @@ ngx_redis_client_test_setup(ngx_uint_t n, ngx_str_t *word)
     p = driver.setup;
 
     for (i = 0; i < n; i++) {
-        p = ngx_slprintf(p, driver.setup + sizeof(driver.setup), i ? " %V" : "%V",
-                         &word[i]);
+        p = ngx_slprintf(p, driver.setup + sizeof(driver.setup),
+                         i ? " %V" : "%V", &word[i]);
     }
 
     driver.setup_len = p - driver.setup;
