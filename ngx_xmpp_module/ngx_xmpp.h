@@ -408,7 +408,6 @@ struct ngx_xmpp_stream_s {
     ngx_msec_t                  deadline;       /* to be authenticated by */
     size_t                      received;       /* before authentication */
     ngx_xmpp_stream_error_e     error;
-    const char                 *error_text;
     ngx_uint_t                  state;
 
     unsigned                    attempts:8;     /* failed SASL */
@@ -429,6 +428,17 @@ struct ngx_xmpp_stream_s {
 
 #define NGX_XMPP_SID_MAX                (16 + 1 + 16)
 
+
+/* what a feature keeps in a session: few do, so it is a list */
+typedef struct ngx_xmpp_session_ctx_s   ngx_xmpp_session_ctx_t;
+
+struct ngx_xmpp_session_ctx_s {
+    ngx_module_t               *module;
+    void                       *data;
+    ngx_xmpp_session_ctx_t     *next;
+};
+
+
 struct ngx_xmpp_session_s {
     ngx_queue_t                 queue;          /* account's sessions */
     ngx_queue_t                 posted;         /* worker's ended, ... */
@@ -439,7 +449,7 @@ struct ngx_xmpp_session_s {
     ngx_xmpp_account_t         *account;
     ngx_xmpp_stream_t          *stream;         /* NULL: the socket is gone */
     ngx_xmpp_stanza_t          *stanza;         /* in flight, or NULL */
-    void                      **ctx;            /* of features, by index */
+    ngx_xmpp_session_ctx_t     *ctx;            /* of features */
 
     ngx_xmpp_jid_t              jid;
     ngx_str_t                   sid;            /* the identity's first half */
@@ -492,10 +502,6 @@ struct ngx_xmpp_stanza_s {
     ngx_str_t                   tag;            /* of to's account */
     unsigned                    has_to:1;       /* had a to attribute */
 };
-
-
-#define ngx_xmpp_session_get_ctx(xs, module)                                  \
-    ((xs)->ctx ? (xs)->ctx[module.ctx_index] : NULL)
 
 
 extern ngx_module_t  ngx_xmpp_module;
@@ -551,8 +557,9 @@ ngx_int_t ngx_xmpp_session_bind(ngx_xmpp_session_t *xs,
     void (*bound)(ngx_xmpp_session_t *xs, ngx_int_t rc));
 void ngx_xmpp_session_end(ngx_xmpp_session_t *xs);
 void ngx_xmpp_session_fence(ngx_xmpp_session_t *xs, uint64_t epoch);
+void *ngx_xmpp_session_get_ctx(ngx_xmpp_session_t *xs, ngx_module_t *module);
 ngx_int_t ngx_xmpp_session_set_ctx(ngx_xmpp_session_t *xs,
-    ngx_module_t *module, void *ctx);
+    ngx_module_t *module, void *data);
 void ngx_xmpp_session_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt);
 void ngx_xmpp_session_subscribed(ngx_xmpp_session_t *xs, ngx_int_t rc);
 void ngx_xmpp_session_idle(ngx_xmpp_session_t *xs);

@@ -389,21 +389,40 @@ ngx_xmpp_session_fence(ngx_xmpp_session_t *xs, uint64_t epoch)
 }
 
 
-/* a feature's state in the session; NGX_OK or NGX_ERROR (no memory) */
+/* a feature's state in the session, NULL: it has none */
 
-ngx_int_t
-ngx_xmpp_session_set_ctx(ngx_xmpp_session_t *xs, ngx_module_t *module,
-    void *ctx)
+void *
+ngx_xmpp_session_get_ctx(ngx_xmpp_session_t *xs, ngx_module_t *module)
 {
-    if (xs->ctx == NULL) {
-        xs->ctx = ngx_pcalloc(xs->pool,
-                              ngx_stream_max_module * sizeof(void *));
-        if (xs->ctx == NULL) {
-            return NGX_ERROR;
+    ngx_xmpp_session_ctx_t  *ctx;
+
+    for (ctx = xs->ctx; ctx; ctx = ctx->next) {
+        if (ctx->module == module) {
+            return ctx->data;
         }
     }
 
-    xs->ctx[module->ctx_index] = ctx;
+    return NULL;
+}
+
+
+/* sets it, once; NGX_OK or NGX_ERROR (no memory) */
+
+ngx_int_t
+ngx_xmpp_session_set_ctx(ngx_xmpp_session_t *xs, ngx_module_t *module,
+    void *data)
+{
+    ngx_xmpp_session_ctx_t  *ctx;
+
+    ctx = ngx_palloc(xs->pool, sizeof(ngx_xmpp_session_ctx_t));
+    if (ctx == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->module = module;
+    ctx->data = data;
+    ctx->next = xs->ctx;
+    xs->ctx = ctx;
 
     return NGX_OK;
 }

@@ -390,7 +390,7 @@ ngx_xmpp_presence_ctx(ngx_xmpp_session_t *xs)
     ngx_pool_cleanup_t       *cln;
     ngx_xmpp_presence_ctx_t  *ctx;
 
-    ctx = ngx_xmpp_session_get_ctx(xs, ngx_xmpp_presence_module);
+    ctx = ngx_xmpp_session_get_ctx(xs, &ngx_xmpp_presence_module);
 
     if (ctx != NULL) {
         return ctx;
@@ -476,7 +476,7 @@ ngx_xmpp_presence_tell_all(ngx_xmpp_session_t *xs, ngx_xmpp_xml_t *e)
     ngx_xmpp_presence_ctx_t   *ctx;
     ngx_xmpp_presence_node_t  *node;
 
-    ctx = ngx_xmpp_session_get_ctx(xs, ngx_xmpp_presence_module);
+    ctx = ngx_xmpp_session_get_ctx(xs, &ngx_xmpp_presence_module);
 
     if (ctx == NULL) {
         return;

@@ -266,7 +266,7 @@ ngx_xmpp_bind_done(ngx_xmpp_session_t *xs, ngx_int_t rc)
     ngx_xmpp_bind_ctx_t  *ctx;
 
     st = xs->stream;
-    ctx = ngx_xmpp_session_get_ctx(xs, ngx_xmpp_bind_module);
+    ctx = ngx_xmpp_session_get_ctx(xs, &ngx_xmpp_bind_module);
 
     if (rc == NGX_ABORT) {
 
