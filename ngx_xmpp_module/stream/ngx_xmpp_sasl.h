@@ -62,6 +62,7 @@ struct ngx_xmpp_sasl_s {
     ngx_str_t                   password;       /* SASLprepped, PLAIN */
     ngx_xmpp_sasl_task_t       *task;           /* in a thread */
     unsigned                    unknown:1;      /* no such user */
+    unsigned                    unnamed:1;      /* user is not prepared */
 };
 
 

@@ -563,7 +563,13 @@ ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure)
     ngx_str_set(&mechanism, "");
 
     if (st->sasl) {
-        user = st->sasl->user;
+
+        /* bytes that no JID may have could forge a line of the log */
+
+        if (!st->sasl->unnamed) {
+            user = st->sasl->user;
+        }
+
         mechanism = st->sasl->mechanism->name;
     }
 
@@ -637,6 +643,7 @@ ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
         /* cannot exist, but must look like one that does not */
 
         sasl->unknown = 1;
+        sasl->unnamed = 1;
         sasl->user = *name;
 
         if (sasl->user.len > NGX_XMPP_JID_PART_MAX) {
