@@ -35,16 +35,16 @@ local function clock()
 end
 
 
--- raises a counter of the sessions hash, beyond the clock when it is new
+-- Raises a counter of the sessions hash, to the clock at least: after a
+-- failover or a truncated log the last value is one of before, and what came
+-- after it was given, too.
 
 local function raise(sessions, field)
     local last = redis.call('HGET', sessions, field)
-    local n
+    local n = clock()
 
-    if last then
+    if last and tonumber(last) >= n then
         n = tonumber(last) + 1
-    else
-        n = clock()
     end
 
     redis.call('HSET', sessions, field, string.format('%.0f', n))
@@ -286,13 +286,17 @@ local function unbind(keys, args)
         end
     end
 
-    -- without records only the two counters are left: the clock has them
+    -- Without records only the two counters are left.  The clock has them,
+    -- unless it went back meanwhile.
 
     if redis.call('HLEN', keys[2]) <= 2 then
-        local all = redis.call('HKEYS', keys[2])
+        local all = redis.call('HGETALL', keys[2])
+        local now = clock()
 
-        for i = 1, #all do
-            if string.sub(all[i], 1, 1) == 'r' then
+        for i = 1, #all, 2 do
+            if string.sub(all[i], 1, 1) == 'r'
+               or tonumber(all[i + 1]) >= now
+            then
                 return { 'ok' }
             end
         end

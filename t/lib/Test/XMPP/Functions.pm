@@ -1,0 +1,302 @@
+package Test::XMPP::Functions;
+
+# Calls the Functions of redis/xmpp.lua on a private Redis, as the workers do,
+# and listens to the bells.  Nothing of the module takes part.
+#
+#   my $f = Test::XMPP::Functions->new();
+#   my $a = $f->account('alice@localhost');
+#   my $bells = $a->listen();
+#   my ($ok, $number, $epoch) = @{ $a->bind('desk', 'sid1') };
+#   my @rung = $bells->rung();      # { kind, number, previous, ... }
+#
+# Answers are references to arrays, as the Functions return them.
+
+use strict;
+use warnings;
+
+use Cwd qw/ abs_path /;
+use File::Basename qw/ dirname /;
+use File::Temp qw/ tempdir /;
+
+use Test::XMPP::Process;
+use Test::XMPP::Redis;
+
+my $root = abs_path(dirname(__FILE__) . '/../../../..');
+
+
+sub new {
+    my ($class) = @_;
+
+    my $self = bless {
+        dir => tempdir('xmpp-functions-XXXXXXXX', TMPDIR => 1, CLEANUP => 1),
+    }, $class;
+
+    $self->{redis} = Test::XMPP::Redis->new($self->{dir});
+    $self->load();
+
+    return $self;
+}
+
+
+sub redis { $_[0]{redis} }
+
+sub load {
+    my ($self) = @_;
+
+    my $lua = Test::XMPP::Process::slurp("$root/redis/xmpp.lua");
+
+    return $self->{redis}->command('FUNCTION', 'LOAD', 'REPLACE', $lua);
+}
+
+
+# The clock of Redis in microseconds
+
+sub clock {
+    my ($self) = @_;
+
+    my ($s, $us) = @{ $self->{redis}->command('TIME') };
+
+    return $s * 1_000_000 + $us;
+}
+
+
+# An account that exists; with the second argument 0 only its keys.
+
+sub account {
+    my ($self, $tag, $exists) = @_;
+
+    my $account = Test::XMPP::Functions::Account->new($self->{redis}, $tag);
+
+    $account->create() if $exists // 1;
+
+    return $account;
+}
+
+
+sub stop {
+    my ($self) = @_;
+
+    return $self->{redis}->stop();
+}
+
+
+###############################################################################
+
+package Test::XMPP::Functions::Account;
+
+sub new {
+    my ($class, $redis, $tag) = @_;
+
+    return bless { redis => $redis, tag => $tag, period => 7 }, $class;
+}
+
+
+sub key     { "xmpp:{$_[0]{tag}}:$_[1]" }
+sub channel { "xmpp/0:{$_[0]{tag}}" }
+sub redis   { $_[0]{redis} }
+
+sub create {
+    my ($self) = @_;
+
+    $self->redis()->command('HSET', $self->key('account'), 'created', 1);
+
+    return $self;
+}
+
+
+# the period of time that the identities of stanzas are kept under
+
+sub period {
+    my ($self, $period) = @_;
+
+    $self->{period} = $period if defined $period;
+
+    return $self->{period};
+}
+
+
+sub _call {
+    my ($self, $name, @arguments) = @_;
+
+    return $self->redis()->command('FCALL', "xmpp1_$name", 3,
+        (map { $self->key($_) } qw/ account sessions presence /),
+        $self->channel(), @arguments);
+}
+
+
+sub gone { "<presence type='unavailable' from='$_[0]{tag}/$_[1]'/>" }
+
+
+# bind($resource, $sid [, epoch =>, state =>, max =>, boot =>])
+
+sub bind {
+    my ($self, $resource, $sid, %opt) = @_;
+
+    return $self->_call('bind', $resource, $sid, $opt{boot} // 'boot0',
+                        $opt{epoch} // 0, $opt{state} // '-',
+                        $opt{max} // 32, $self->gone($resource));
+}
+
+
+# presence($resource, $sid, $epoch, $state, $stanza [, $initial])
+
+sub presence {
+    my ($self, $resource, $sid, $epoch, $state, $stanza, $initial) = @_;
+
+    return $self->_call('presence', $resource, $sid, $epoch, $state, $stanza,
+                        $initial ? 1 : 0);
+}
+
+
+sub unbind {
+    my ($self, $resource, $sid, $epoch) = @_;
+
+    return $self->_call('unbind', $resource, $sid, $epoch,
+                        $self->gone($resource));
+}
+
+
+# A session: bound, and available unless the state is '-'; returns its epoch.
+
+sub session {
+    my ($self, $resource, $sid, $state) = @_;
+
+    my $answer = $self->bind($resource, $sid);
+    die "bind: @$answer\n" unless $answer->[0] eq 'ok';
+
+    $self->presence($resource, $sid, $answer->[2], $state,
+                    "<presence from='$self->{tag}/$resource'/>", 1)
+        if defined $state && $state ne '-';
+
+    return $answer->[2];
+}
+
+
+# route($sid, $counter, $kind, $resource ('': bare JID), $stanza)
+
+sub route {
+    my ($self, $sid, $counter, $kind, $resource, $stanza) = @_;
+
+    return $self->redis()->command('FCALL', 'xmpp1_route', 4,
+        (map { $self->key($_) } qw/ account sessions /),
+        $self->key('seen:' . $self->{period}),
+        $self->key('seen:' . ($self->{period} - 1)),
+        $self->channel(), $sid, $counter, $kind, $resource, $stanza);
+}
+
+
+sub remove { $_[0]->_call('remove') }
+
+sub record {
+    my ($self, $resource) = @_;
+
+    return $self->redis()->command('HGET', $self->key('sessions'),
+                                   "r$resource");
+}
+
+
+# A hash of Redis as one of Perl; kept() is all that the account has there.
+
+sub hash {
+    my ($self, $name) = @_;
+
+    return { @{ $self->redis()->command('HGETALL', $self->key($name)) } };
+}
+
+
+sub kept {
+    my ($self) = @_;
+
+    return { map { $_ => $self->hash($_) } qw/ account sessions presence / };
+}
+
+
+sub listen {
+    my ($self) = @_;
+
+    return Test::XMPP::Functions::Bells->new($self);
+}
+
+
+###############################################################################
+
+package Test::XMPP::Functions::Bells;
+
+use IO::Socket::UNIX;
+
+my $marks = 0;
+
+
+# Subscribed when this returns
+
+sub new {
+    my ($class, $account) = @_;
+
+    my $fh = IO::Socket::UNIX->new(Peer => $account->redis()->socket())
+        or die "Redis: $!\n";
+    my $self = bless { account => $account, fh => $fh }, $class;
+    my $channel = $account->channel();
+
+    print $fh "*2\r\n\$10\r\nSSUBSCRIBE\r\n\$", length($channel),
+              "\r\n$channel\r\n";
+    $fh->flush();
+
+    my $answer = Test::XMPP::Redis::_reply($fh);
+    die "SSUBSCRIBE: @$answer\n" unless $answer->[0] eq 'ssubscribe';
+
+    return $self;
+}
+
+
+# What rang since the last call, in order: up to a mark that is rung now.
+
+sub rung {
+    my ($self) = @_;
+
+    my $account = $self->{account};
+    my $mark = 'mark ' . ++$marks;
+    my @bells;
+
+    $account->redis()->command('SPUBLISH', $account->channel(), $mark);
+
+    for ( ;; ) {
+        my $push = Test::XMPP::Redis::_reply($self->{fh});
+
+        return @bells if $push->[2] eq $mark;
+        push @bells, _parse($push->[2]);
+    }
+}
+
+
+sub close {
+    my ($self) = @_;
+
+    my $fh = delete $self->{fh};
+    my $account = $self->{account};
+
+    close $fh;
+
+    # Redis knows of it when nobody hears a mark any more
+
+    Test::XMPP::Process::await(sub {
+        !$account->redis()->command('SPUBLISH', $account->channel(), 'mark');
+    }) or die "the channel still has a subscriber\n";
+}
+
+
+# The bell as redis/xmpp.lua describes it
+
+sub _parse {
+    my ($text) = @_;
+
+    my ($kind, $number, $previous, $epoch, $targets, $body) =
+        $text =~ /\A1([mkx]) (\d+) (\d+) (\d+) ([^\n]*)\n(.*)\z/s
+        or die "not a bell: $text\n";
+
+    return { kind => $kind, number => $number, previous => $previous,
+             epoch => $epoch, targets => [ sort split /,/, $targets ],
+             body => $body };
+}
+
+
+1;
