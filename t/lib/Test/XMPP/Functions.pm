@@ -21,6 +21,38 @@ use File::Temp qw/ tempdir /;
 use Test::XMPP::Process;
 use Test::XMPP::Redis;
 
+# What nobody should take for anything else: resources, or stanzas, of bytes
+# that mean something in a record, a bell, a key or a command of Redis
+
+our %ODD = (
+    'CRLF'                 => "a\r\nb",
+    'LF first'             => "\n",
+    'CRLF of a command'    => "x\r\n*1\r\n\$8\r\nFLUSHALL\r\n",
+    'NUL'                  => "a\0b",
+    'NUL alone'            => "\0",
+    'spaces'               => ' a  b ',
+    'a record'             => '99999999999999999 s1 boot0 127',
+    'a bell'               => "1m 9 8 0 s1:1\n<m/>",
+    'a target'             => 's1:1,s2:2',
+    'colons'               => ':a:b:',
+    'commas'               => ',a,b,',
+    'braces'               => '{a}{b}',
+    'half a brace'         => '}',
+    'percent'              => '%7b%00%',
+    'a pattern of Lua'     => '^(%d+) (.-)$',
+    'the epoch\'s field'   => 'e',
+    'the number\'s field'  => 'n',
+    'the mark of a record' => 'r',
+    'nothing but a minus'  => '-',
+    'a number'             => '0',
+    'slashes'              => 'a/b@c/d',
+    'quotes'               => q{'"\\},
+    'all bytes'            => join('', map { chr } 0 .. 255),
+    '1023 bytes'           => 'x' x 1023,
+    '1023 bytes of spaces' => ' ' x 1023,
+    '1023 bytes of UTF-8'  => "\xC3\xA9" x 511 . 'x',
+);
+
 my $root = abs_path(dirname(__FILE__) . '/../../../..');
 
 
