@@ -254,7 +254,7 @@ for my $stanza ('<message><body>x</body></message>', '<presence/>',
 
 wrong('RFC 6120, 4.9.3.13: end of another element', 'not-well-formed',
       '<a xmlns="urn:x"></b>');
-wrong('RFC 6120, 4.9.3.13: not XML', 'not-well-formed', '<<<<');
+wrong('RFC 6120, 4.9.3.13: not XML', 'not-well-formed', '<<<<>');
 wrong('RFC 6120, 4.9.3.13: < in an attribute', 'not-well-formed',
       '<message to="<"/>');
 wrong('RFC 6120, 4.9.3.2: prefix not declared',

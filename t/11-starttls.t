@@ -60,7 +60,8 @@ SKIP: {
 
 ###############################################################################
 # Bytes behind <starttls/> are not read as part of the secure stream: RFC
-# 6120, 5.4.3.3.  Ours refuses them, the peers drop them.
+# 6120, 5.4.3.3.  Ours refuses them, but drops white space, which real clients
+# send; the peers drop all.
 
 for my $extra ("<auth xmlns='$NS{sasl}' mechanism='PLAIN'>AGEAYg==</auth>",
                $c->header(), '</stream:stream>', ' ', "\n")
@@ -71,7 +72,7 @@ for my $extra ("<auth xmlns='$NS{sasl}' mechanism='PLAIN'>AGEAYg==</auth>",
 
     (my $name = $extra) =~ s/[^\w<\/:].*//s;
 
-    if ($t->ours()) {
+    if ($t->ours() && $extra =~ /\S/) {
         ok($c->expect_stream_error('policy-violation'),
            "RFC 6120, 5.4.3.3: closed after injected '$name'");
         next;

@@ -37,7 +37,8 @@ sub new {
     my ($class, %opt) = @_;
 
     my $self = bless {
-        hosts   => 1,
+        hosts   => $ENV{XMPP_HOSTS} // 1,
+        spread  => $ENV{XMPP_HOSTS} && !exists $opt{hosts},
         workers => $ENV{XMPP_WORKERS} // 2,
         domains => [ $Test::XMPP::Accounts::DOMAIN,
                      $Test::XMPP::Accounts::DOMAIN2 ],
@@ -140,6 +141,11 @@ sub run {
         $self->add_user(@$_) for $self->_users();
     }
 
+    my $all = $ENV{XMPP_RELAY} && !exists $self->{relay};
+
+    $self->{relay} = $ENV{XMPP_RELAY} if $all;
+    $self->{behind} = $all;
+
     if (defined $self->{relay}) {
         $self->{relay_server} = Test::XMPP::Relay->new(
             "$self->{dir}/relay.sock", $self->redis()->socket(),
@@ -164,7 +170,8 @@ sub start_host {
     my $nginx = Test::XMPP::Nginx->new(
         dir     => $self->{dir},
         name    => "host$i",
-        redis   => "$self->{dir}/redis.sock",
+        redis   => "$self->{dir}/"
+                   . ($self->{behind} ? 'relay.sock' : 'redis.sock'),
         relay   => "$self->{dir}/relay.sock",
         workers => $opt{workers} // $self->{workers},
         defined $config ? (config => $config) : (),
@@ -206,7 +213,8 @@ sub client {
     my $domain = $opt{domain} // $self->domain();
     my $tls = $opt{tls} // 'starttls';
     my $n = delete $opt{port_number} // ($tls eq 'direct' ? 1 : 0);
-    my $on = delete $opt{on};
+    my $on = delete $opt{on} // ($self->{spread} ? $self->{next}++
+                                                   % $self->{hosts} : 0);
     my $password = $self->{passwords}{ "$user\@$domain" }
                    // Test::XMPP::Accounts::password($user, $domain);
 
@@ -459,6 +467,12 @@ or a sanitizer report, and ends the plan.
 XMPP_TARGET=host:port[,directtlsport]: nothing is started, the tests run
 against that server, which has the accounts of L<Test::XMPP::Accounts>;
 XMPP_TARGET_DOMAIN, XMPP_TARGET_PEER (prosody, ejabberd), XMPP_TARGET_CA.
+
+XMPP_HOSTS=n: tests that do not say how many hosts they want get n, and their
+clients connect to each in turn.
+
+XMPP_RELAY=ms: in tests that have no relay of their own Redis answers that
+late.
 
 XMPP_NGINX, XMPP_MODULE, XMPP_STREAM_MODULE, XMPP_XMPPCTL: other binaries;
 XMPP_NO_LOAD: the module is linked in. XMPP_WORKERS, XMPP_LOG (level),
