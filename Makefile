@@ -90,8 +90,8 @@ nginx:          configure
 mod            := ngx_xmpp_module
 plain           = -W -Wall -Wpointer-arith -Wno-unused-parameter -Werror \
                   -MMD -MP $(addprefix -I,$(wildcard $(mod) $(mod)/*/) \
-                  $(addprefix $(tree)/src/,core event event/modules os/unix) \
-                  $(objs) /usr/include/libxml2)
+                  $(addprefix $(tree)/src/,core os/unix event event/modules \
+                  event/quic) $(objs) /usr/include/libxml2)
 
 ctl_src        := $(wildcard $(mod)/ctl/*.c $(mod)/util/*.c)
 ctl_obj         = $(ctl_src:$(mod)/%.c=$(out)/ctl/%.o)
