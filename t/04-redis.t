@@ -276,14 +276,15 @@ like($e->log(), qr/got no answer within the connect timeout/,
 $e->say('cmd x 0 PING')->expect(qr/^reply x PONG$/);
 $e->reports();
 $redis->command('REPLICAOF', '127.0.0.1', '1');
-$e->say('cmd write 0 SET by replica');
-ok($e->expect(qr/^state 0 0$/) && $e->expect(qr/^state 1 0$/),
-   'READONLY: both connections are given up');
+$e->say('cmd write 0 SET by replica', 'cmd read 0 GET by',
+        'cmd write2 0 SET by master');
+ok($e->in_order(qr/^reply read nil$/, qr/^state 0 0$/, qr/^state 1 0$/),
+   'READONLY: both connections are given up after the last reply');
 $redis->command('REPLICAOF', 'NO', 'ONE');
-ok($e->expect(qr/^reply write OK$/),
-   'it did not run, so it is sent again, also without the flag');
+ok($e->expect(qr/^reply write OK$/) && $e->expect(qr/^reply write2 OK$/),
+   'they did not run, so they are sent again, also without the flag');
 ok($e->up(), 'ready again');
-like($e->log(), qr/reached a replica.*has to name the master/, 'log: replica');
+like($e->log(), qr/reached a replica; "xmpp_redis" has/, 'log: replica');
 
 # loading: each key takes a millisecond
 
@@ -334,6 +335,38 @@ ok($less->in_order(qr/^failed no away$/, qr/^subscribed yes$/),
    'a subscription is refused');
 like($less->log(), qr/a subscription was refused, "NOPERM/, 'log: refused');
 is(join("\n", $less->stop()), '', 'no alert at exit');
+
+# An earlier try may have run, whatever the server says to the later one: here
+# a replica, which refuses the commands and not the connection.
+
+open my $acl, '>', "$dir/users.acl" or die "$dir/users.acl: $!\n";
+print $acl "user default on nopass ~* &* +\@all\n",
+           "user less on >less ~* &* +\@all -role\n";
+close $acl;
+
+$redis->stop();
+$redis->{config}{aclfile} = "$dir/users.acl";
+$redis->start();
+
+my $doubt = Driver->new($dir, 'doubt',
+    "redis://less:less\@127.0.0.1:$port timeout=3s");
+ok($doubt->up(), 'without ROLE');
+$redis->pause();
+$doubt->say('cmd maybe 1 INCR maybe');
+is($doubt->pending(), 1, 'a command waits');
+kill 'KILL', $redis->pid();
+$redis->kill9();
+$redis->{config}{replicaof} = '127.0.0.1 1';
+$redis->start();
+$doubt->say('cmd never 1 INCR never');
+ok($doubt->expect(qr/^failed maybe unknown$/), 'sent before: unknown');
+ok($doubt->expect(qr/^failed never away$/), 'only refused: away');
+like($doubt->log(), qr/reached a replica; "xmpp_redis" has/, 'log: replica');
+is(join("\n", $doubt->stop()), '', 'no alert at exit');
+
+delete $redis->{config}{replicaof};
+$redis->stop();
+$redis->start();
 
 my $wrong = Driver->new($dir, 'wrong', "redis://:nonsense\@127.0.0.1:$port");
 ok($wrong->nginx()->await_log(qr/connection\ was\ refused,

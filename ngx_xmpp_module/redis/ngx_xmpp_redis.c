@@ -20,9 +20,14 @@ static ngx_int_t ngx_xmpp_redis_req_format(ngx_xmpp_redis_req_t *req,
 static void ngx_xmpp_redis_req_drop(ngx_xmpp_redis_t *r,
     ngx_xmpp_redis_req_t *req, ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn);
+static void ngx_xmpp_redis_prepend(ngx_queue_t *queue, ngx_queue_t *before);
+static ngx_xmpp_redis_status_e ngx_xmpp_redis_req_status(
+    ngx_xmpp_redis_req_t *req);
 static ngx_uint_t ngx_xmpp_redis_req_expired(ngx_queue_t *queue);
 static void ngx_xmpp_redis_fail_handler(ngx_event_t *ev);
 static void ngx_xmpp_redis_deadline_handler(ngx_event_t *ev);
+static void ngx_xmpp_redis_unexpected(ngx_xmpp_redis_conn_t *conn,
+    redisReply *reply);
 static ngx_uint_t ngx_xmpp_redis_is_away(redisReply *reply,
     ngx_xmpp_redis_reason_e *reason);
 static void ngx_xmpp_redis_free_queue(ngx_xmpp_redis_t *r,
@@ -413,70 +418,82 @@ ngx_xmpp_redis_fail_handler(ngx_event_t *ev)
 ngx_int_t
 ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
 {
-    ngx_int_t                 rc;
-    ngx_str_t                 text;
-    ngx_queue_t              *q;
-    ngx_xmpp_redis_req_t     *req;
-    ngx_xmpp_redis_reason_e   reason;
+    ngx_int_t              rc;
+    ngx_uint_t             setup;
+    ngx_queue_t           *q;
+    ngx_xmpp_redis_t      *r;
+    ngx_xmpp_redis_req_t  *req;
 
-    if (!ngx_queue_empty(&conn->setup_sent)) {
-        q = ngx_queue_head(&conn->setup_sent);
+    r = conn->client;
+    rc = NGX_OK;
 
-    } else if (!ngx_queue_empty(&conn->sent)) {
-        q = ngx_queue_head(&conn->sent);
+    setup = !ngx_queue_empty(&conn->setup_sent);
 
-    } else if (reply->type == REDIS_REPLY_ERROR) {
-
-        /* a farewell: too many clients, protected mode, going down */
-
-        text.len = reply->len;
-        text.data = (u_char *) reply->str;
-
-        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_refused, 0, &text);
-        freeReplyObject(reply);
-        return NGX_ERROR;
-
-    } else {
-        ngx_str_set(&text, "reply without a request");
-
-        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_protocol, 0, &text);
+    if (!setup && ngx_queue_empty(&conn->sent)) {
+        ngx_xmpp_redis_unexpected(conn, reply);
         freeReplyObject(reply);
         return NGX_ERROR;
     }
+
+    q = ngx_queue_head(setup ? &conn->setup_sent : &conn->sent);
+    ngx_queue_remove(q);
 
     req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
 
     if (req->kind >= ngx_xmpp_redis_req_ping) {
-        ngx_queue_remove(q);
-
         rc = ngx_xmpp_redis_setup_reply(conn, req->kind, reply);
+        ngx_xmpp_redis_req_free(r, req);
 
-        freeReplyObject(reply);
-        ngx_xmpp_redis_req_free(conn->client, req);
-        return rc;
-    }
+    } else if (!ngx_xmpp_redis_is_away(reply, &conn->leaving_for)) {
+        if (req->handler) {
+            req->handler(req->data, reply, NGX_XMPP_REDIS_OK);
+        }
 
-    if (ngx_xmpp_redis_is_away(reply, &reason)) {
-        req->refused = 1;
+        ngx_xmpp_redis_req_free(r, req);
 
-        text.len = reply->len;
-        text.data = (u_char *) reply->str;
+    } else {
+        conn->leaving = 1;
 
-        ngx_xmpp_redis_conn_lost(conn, reason, 0, &text);
-        freeReplyObject(reply);
-        return NGX_ERROR;
-    }
+        if (setup) {
+            ngx_xmpp_redis_req_fail(r, req, NGX_XMPP_REDIS_AWAY);
 
-    ngx_queue_remove(q);
-
-    if (req->handler) {
-        req->handler(req->data, reply, NGX_XMPP_REDIS_OK);
+        } else {
+            ngx_queue_insert_tail(&conn->refused, q);
+        }
     }
 
     freeReplyObject(reply);
-    ngx_xmpp_redis_req_free(conn->client, req);
 
-    return NGX_OK;
+    if (conn->leaving && ngx_queue_empty(&conn->setup_sent)
+        && ngx_queue_empty(&conn->sent))
+    {
+        ngx_xmpp_redis_conn_lost(conn, conn->leaving_for, 0, NULL);
+        return NGX_ERROR;
+    }
+
+    return rc;
+}
+
+
+static void
+ngx_xmpp_redis_unexpected(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
+{
+    ngx_str_t                text;
+    ngx_xmpp_redis_reason_e  reason;
+
+    reason = ngx_xmpp_redis_protocol;
+    ngx_str_set(&text, "reply without a request");
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+
+        /* a farewell: too many clients, protected mode */
+
+        reason = ngx_xmpp_redis_refused;
+        text.len = reply->len;
+        text.data = (u_char *) reply->str;
+    }
+
+    ngx_xmpp_redis_conn_lost(conn, reason, 0, &text);
 }
 
 
@@ -516,7 +533,7 @@ ngx_xmpp_redis_is_away(redisReply *reply, ngx_xmpp_redis_reason_e *reason)
 void
 ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
 {
-    ngx_uint_t             closed, away;
+    ngx_uint_t             closed;
     ngx_queue_t           *q, *next;
     ngx_xmpp_redis_t      *r;
     ngx_xmpp_redis_req_t  *req;
@@ -535,27 +552,21 @@ ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
 
         /* a subscription that got no confirmation died with the connection */
 
-        away = (req->refused || conn->subscriber);
+        if (!conn->subscriber) {
+            req->unknown = 1;
 
-        if (away) {
-            req->sent = 0;
-            req->refused = 0;
+            if (req->repeat && !closed) {
+                continue;
+            }
         }
 
-        if (!closed && !conn->subscriber && (away || req->repeat)) {
-            continue;
-        }
-
-        ngx_xmpp_redis_req_drop(r, req, away ? NGX_XMPP_REDIS_AWAY
-                                             : NGX_XMPP_REDIS_UNKNOWN);
+        ngx_xmpp_redis_req_drop(r, req, ngx_xmpp_redis_req_status(req));
     }
 
-    if (!ngx_queue_empty(&conn->sent)) {
-        ngx_queue_add(&conn->sent, &conn->waiting);
-        ngx_queue_init(&conn->waiting);
-        ngx_queue_add(&conn->waiting, &conn->sent);
-        ngx_queue_init(&conn->sent);
-    }
+    /* the oldest first: replies come in order */
+
+    ngx_xmpp_redis_prepend(&conn->waiting, &conn->sent);
+    ngx_xmpp_redis_prepend(&conn->waiting, &conn->refused);
 
     while (!ngx_queue_empty(&conn->waiting)) {
         q = ngx_queue_head(&conn->waiting);
@@ -567,8 +578,7 @@ ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
             break;
         }
 
-        ngx_xmpp_redis_req_drop(r, req, req->sent ? NGX_XMPP_REDIS_UNKNOWN
-                                                  : NGX_XMPP_REDIS_AWAY);
+        ngx_xmpp_redis_req_drop(r, req, ngx_xmpp_redis_req_status(req));
     }
 }
 
@@ -586,8 +596,7 @@ ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn)
         q = ngx_queue_head(&conn->setup_sent);
         req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
 
-        ngx_xmpp_redis_req_drop(r, req, req->refused ? NGX_XMPP_REDIS_AWAY
-                                                     : NGX_XMPP_REDIS_UNKNOWN);
+        ngx_xmpp_redis_req_drop(r, req, NGX_XMPP_REDIS_UNKNOWN);
     }
 
     while (!ngx_queue_empty(&conn->setup)) {
@@ -596,6 +605,29 @@ ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn)
 
         ngx_xmpp_redis_req_drop(r, req, NGX_XMPP_REDIS_AWAY);
     }
+}
+
+
+/* moves all of the second queue before the first */
+static void
+ngx_xmpp_redis_prepend(ngx_queue_t *queue, ngx_queue_t *before)
+{
+    if (ngx_queue_empty(before)) {
+        return;
+    }
+
+    ngx_queue_add(before, queue);
+    ngx_queue_init(queue);
+    ngx_queue_add(queue, before);
+    ngx_queue_init(before);
+}
+
+
+/* what the handler of a request is told that will not be sent (again) */
+static ngx_xmpp_redis_status_e
+ngx_xmpp_redis_req_status(ngx_xmpp_redis_req_t *req)
+{
+    return req->unknown ? NGX_XMPP_REDIS_UNKNOWN : NGX_XMPP_REDIS_AWAY;
 }
 
 
@@ -680,8 +712,7 @@ ngx_xmpp_redis_deadline_handler(ngx_event_t *ev)
             req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
 
             ngx_xmpp_redis_req_drop(conn->client, req,
-                                    req->sent ? NGX_XMPP_REDIS_UNKNOWN
-                                              : NGX_XMPP_REDIS_AWAY);
+                                    ngx_xmpp_redis_req_status(req));
         }
 
     } else if (conn->connection->read->posted) {

@@ -9,8 +9,8 @@
  *   FIFO      replies are matched by order
  *   timeout   each request has a deadline; a connection whose oldest request
  *             passed it is taken as dead and made anew
- *   states    idle -> connecting -> setup (AUTH, SELECT, INFO, on_connect)
- *             -> ready -> lost -> (jittered back-off) -> connecting
+ *   states    idle -> connecting -> setup (AUTH, PING, SELECT, ROLE) -> ready
+ *             -> lost -> (jittered back-off) -> connecting
  *
  * Ownership: requests come from a free list of the client and go back after
  * their handler ran; a handler runs exactly once, with the reply or with NULL
@@ -42,7 +42,11 @@ typedef enum {
 } ngx_xmpp_redis_status_e;
 
 
-/* an error reply is a reply: reply->type == REDIS_REPLY_ERROR */
+/*
+ * An error reply is a reply: reply->type == REDIS_REPLY_ERROR.  LOADING,
+ * READONLY and MASTERDOWN are not shown: they tell of the server, which is
+ * left, and the command, which did not run, waits for another connection.
+ */
 typedef void (*ngx_xmpp_redis_handler_pt)(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
 
@@ -53,7 +57,8 @@ typedef void (*ngx_xmpp_redis_message_pt)(void *data, ngx_str_t *channel,
 /*
  * ready: the command connection has been set up (again); the subscriber side
  * has its own flag.  lost: gone.  Called from the event loop, never from
- * within an API call.
+ * within an API call; when a connection is lost, before the handlers of the
+ * requests that fail with it.
  */
 typedef void (*ngx_xmpp_redis_state_pt)(void *data, ngx_uint_t subscriber,
     ngx_uint_t ready);
@@ -130,7 +135,11 @@ ngx_xmpp_redis_req_t *ngx_xmpp_redis_subscribe(ngx_xmpp_redis_t *r,
     ngx_str_t *channel, ngx_xmpp_redis_handler_pt handler, void *data);
 ngx_int_t ngx_xmpp_redis_unsubscribe(ngx_xmpp_redis_t *r, ngx_str_t *channel);
 
-/* requests neither answered nor failed; a drain waits for 0 */
+/*
+ * Requests neither answered nor failed, cancelled ones included; a drain
+ * waits for 0.  The timers of the client do not keep a worker that is shutting
+ * down, those of the drain have to.
+ */
 ngx_uint_t ngx_xmpp_redis_pending(ngx_xmpp_redis_t *r);
 
 

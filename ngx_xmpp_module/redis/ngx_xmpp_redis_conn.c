@@ -97,6 +97,7 @@ ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber)
     ngx_queue_init(&conn->setup_sent);
     ngx_queue_init(&conn->waiting);
     ngx_queue_init(&conn->sent);
+    ngx_queue_init(&conn->refused);
 
     conn->timer.handler = ngx_xmpp_redis_timer_handler;
     conn->timer.data = conn;
@@ -407,8 +408,9 @@ ngx_xmpp_redis_conn_flush(ngx_event_t *ev)
     conn = ev->data;
     c = conn->connection;
 
-    if (conn->state != ngx_xmpp_redis_st_setup
-        && conn->state != ngx_xmpp_redis_st_ready)
+    if ((conn->state != ngx_xmpp_redis_st_setup
+         && conn->state != ngx_xmpp_redis_st_ready)
+        || conn->leaving)
     {
         return;
     }
@@ -549,7 +551,6 @@ ngx_xmpp_redis_written(ngx_xmpp_redis_conn_t *conn, size_t n)
 
         n -= left;
         conn->offset = 0;
-        req->sent = 1;
 
         ngx_queue_remove(q);
         ngx_queue_insert_tail(to, q);
@@ -792,4 +793,5 @@ ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn)
     }
 
     conn->offset = 0;
+    conn->leaving = 0;
 }

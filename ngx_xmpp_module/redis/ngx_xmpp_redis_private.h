@@ -8,6 +8,10 @@
  *                             +--- REPEAT ---+--> failed --> handler(NULL)
  *                                   lost
  *
+ * A server that answers LOADING or READONLY is left: nothing more is sent,
+ * what it refuses goes to "refused", and when all replies are in, the
+ * connection is given up and the refused ones go back to "waiting".
+ *
  * setup and setup_sent are the same pair for what goes out before the others
  * on a new connection: the client's own steps (AUTH, PING, ...) and requests
  * with NGX_XMPP_REDIS_SETUP.  They die with their connection.  All requests
@@ -94,8 +98,7 @@ struct ngx_xmpp_redis_req_s {
     unsigned                     kind:4;     /* ngx_xmpp_redis_kind_e */
     unsigned                     status:2;   /* ngx_xmpp_redis_status_e */
     unsigned                     repeat:1;
-    unsigned                     sent:1;     /* whole, once at least */
-    unsigned                     refused:1;  /* Redis said: did not run */
+    unsigned                     unknown:1;  /* an earlier try may have run */
 };
 
 
@@ -127,6 +130,7 @@ struct ngx_xmpp_redis_conn_s {
     ngx_queue_t                  setup_sent;
     ngx_queue_t                  waiting;
     ngx_queue_t                  sent;
+    ngx_queue_t                  refused;    /* when leaving: did not run */
     size_t                       offset;     /* written of the next request */
 
     ngx_uint_t                   steps;      /* setup replies to come */
@@ -138,6 +142,7 @@ struct ngx_xmpp_redis_conn_s {
     ngx_msec_t                   down_at;    /* start of this outage */
     ngx_msec_t                   logged_at;
     ngx_uint_t                   reasons;    /* logged ones, a bit each */
+    ngx_xmpp_redis_reason_e      leaving_for;
     ngx_log_t                    quiet;      /* silences repeated connects */
 
     ngx_xmpp_redis_push_t        push;       /* of a subscriber */
@@ -145,6 +150,7 @@ struct ngx_xmpp_redis_conn_s {
     unsigned                     down:1;     /* an outage was logged */
     unsigned                     greeting:1; /* in the state handler, ready */
     unsigned                     complained:1;
+    unsigned                     leaving:1;  /* lost after the last reply */
 };
 
 
