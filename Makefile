@@ -136,5 +136,13 @@ run test matrix install uninstall:
 style:
 	@prove -v t/00-style.t
 
+.PHONY:         docs
+
+docs:
+	@.make/docs xep > docs/xep.md.new
+	@mv docs/xep.md.new docs/xep.md
+	@.make/docs directives > docs/modules/README.md.new
+	@mv docs/modules/README.md.new docs/modules/README.md
+
 clean:
 	rm -rf build build-asan

@@ -1,0 +1,387 @@
+#!/usr/bin/perl
+
+# The manuals against the sources: each directive with its real default and
+# context, examples that load, generated pages that are up to date, the schema
+# of Redis, names and links that exist.
+#
+# A page that is wrong is named, with what is wrong.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Cwd qw/ abs_path /;
+use File::Basename qw/ basename dirname /;
+use File::Find;
+use Test::More;
+use Test::XMPP;
+
+my $top = abs_path("$FindBin::Bin/..");
+my $mod = 'ngx_xmpp_module';
+chdir $top or die "$top: $!\n";
+
+my (%text, @problems);
+
+find({ no_chdir => 1, wanted => sub {
+    read_text($_) if -f && m{/(?:[^/]+\.(?:c|h|md|lua)|config)$};
+} }, $mod, 'docs', 'redis');
+
+read_text($_) for qw/ config README.md t\/README.md /;
+
+my @c = grep { m{^$mod/} && /\.c$/ && !m{^$mod/ctl/} } sort keys %text;
+my @pages = grep { m{^docs/modules/(?!README)} } sort keys %text;
+
+my %directive = read_directives();
+my %manual = read_manual();
+
+cmp_ok(keys %directive, '>=', 24, 'the directives were found in the sources');
+
+rule('each directive is on the page of its module', \&check_pages);
+rule('syntax', \&check_syntax);
+rule('context', \&check_context);
+rule('default', \&check_default);
+rule('each page names the documents of its feature', \&check_documents);
+generated('docs/xep.md', 'xep');
+generated('docs/modules/README.md', 'directives');
+check_examples();
+
+done_testing();
+
+
+sub read_text {
+    my ($name) = @_;
+
+    open my $fh, '<:utf8', $name or die "$name: $!\n";
+    local $/;
+    $text{$name} = <$fh>;
+}
+
+
+sub rule {
+    my ($name, $check) = @_;
+
+    @problems = ();
+    $check->();
+
+    ok(!@problems, $name);
+    diag("  $_") for @problems;
+}
+
+
+sub bad { push @problems, join ': ', @_ }
+
+
+###############################################################################
+# Directives
+
+# Those of the tables in C: flags, setter, field, table of values
+
+sub read_directives {
+    my %found;
+
+    for my $file (@c) {
+        my ($table) = $text{$file} =~ /^static ngx_command_t .*?\{(.*?)^\};/ms
+            or next;
+        my $page = basename($file) =~ /^ngx_xmpp_(\w+)_module\.c$/
+                   ? $1 : 'core';
+
+        while ($table =~ /\{\s*ngx_string\("(\w+)"\),\s*([\w|\s]+?),
+                          \s*(\w+),\s*\w+,
+                          \s*(?:offsetof\((\w+),\s*([\w.]+)\)|0),
+                          \s*&?(\w+)\s*\}/gx)
+        {
+            $found{$1} = { file => $file, page => "docs/modules/$page.md",
+                           flags => { map { $_ => 1 } split /[|\s]+/, $2 },
+                           setter => $3, type => $4 // '', field => $5 // '',
+                           values => $6 };
+        }
+    }
+
+    return %found;
+}
+
+
+# Those of the pages: syntax, default, context
+
+sub read_manual {
+    my %found;
+
+    for my $page (@pages) {
+        while ($text{$page} =~ /^### (\w+)\n\n(.*?)(?=^##|\z)/msg) {
+            my ($name, $body) = ($1, $2);
+
+            my %entry = (page => $page);
+            $entry{lc $1} = $2 while $body =~ /^\| (\w+): \| (.*?) \|$/mg;
+            $entry{text} = $body =~ s/^\|.*\n//mgr;
+
+            push @{ $found{$name} }, \%entry;
+        }
+    }
+
+    return %found;
+}
+
+
+sub check_pages {
+    for my $name (sort keys %directive) {
+        my @entries = @{ $manual{$name} // [] };
+
+        bad($name, scalar @entries . ' times in docs/modules/')
+            if @entries != 1;
+
+        for my $entry (@entries) {
+            bad($name, "in $entry->{page}, not in $directive{$name}{page}")
+                if $entry->{page} ne $directive{$name}{page};
+            bad($name, 'has no text') unless $entry->{text} =~ /\w{3}/;
+        }
+    }
+
+    for my $name (sort keys %manual) {
+        bad($manual{$name}[0]{page}, "there is no directive $name")
+            unless $directive{$name};
+    }
+}
+
+
+# calls $sub->(name, what the source has, what the page has)
+
+sub each_directive {
+    my ($sub) = @_;
+
+    for my $name (sort keys %directive) {
+        $sub->($name, $directive{$name}, $_) for @{ $manual{$name} // [] };
+    }
+}
+
+
+# the names in a table of an enum or a bitmask, by their constant
+
+sub values_of {
+    my ($d) = @_;
+    my ($table) = $text{ $d->{file} }
+                  =~ /\b\Q$d->{values}\E\[\] = \{(.*?)^\};/ms or return;
+
+    return $table =~ /\{ ngx_string\("([^"]+)"\), (\w+) \}/g;
+}
+
+
+sub check_syntax {
+    each_directive(sub {
+        my ($name, $d, $m) = @_;
+        my $f = $d->{flags};
+        my %names = values_of($d);
+
+        my ($arguments) = ($m->{syntax} // '') =~ /^`\Q$name\E( .*\}|.*;)`$/
+            or return bad($name, 'no syntax');
+
+        $arguments =~ s/;$//;
+        $arguments =~ s/\\\|/|/g;
+
+        if ($d->{setter} eq 'ngx_conf_set_enum_slot') {
+            is_same($name, 'syntax', join(' ', sort keys %names),
+                    join(' ', sort split / \| |^ /, $arguments) =~ s/^ //r);
+
+        } elsif ($d->{setter} eq 'ngx_conf_set_bitmask_slot') {
+            for my $value (sort keys %names) {
+                bad($name, "the text does not name $value")
+                    unless $m->{text} =~ /`\Q$value\E`/;
+            }
+        }
+
+        my $wanted = $f->{NGX_CONF_BLOCK}  ? qr/^ \w+ \{ \.\.\. \}$/
+                   : $f->{NGX_CONF_FLAG}   ? qr/^ on \| off$/
+                   : $f->{NGX_CONF_NOARGS} ? qr/^$/
+                   : $f->{NGX_CONF_TAKE12} ? qr/^ \w+ \[\w+=\w+\]$/
+                   : $f->{NGX_CONF_1MORE}  ? qr/^ \w+ \.\.\.$/
+                   : %names                ? qr/./
+                   : qr/^ (?:string|time|size|number)$/;
+
+        bad($name, "syntax \"$arguments\"") unless $arguments =~ $wanted;
+    });
+}
+
+
+# What nginx accepts is told by the flags.  A server and an xmpp_host are the
+# same to it; where a directive counts is told by who reads it: a stream has
+# the configuration of its listener in st->conf.
+
+sub check_context {
+    each_directive(sub {
+        my ($name, $d, $m) = @_;
+        my $wanted = '';
+
+        $wanted = 'stream' if $d->{flags}{NGX_STREAM_MAIN_CONF};
+
+        if ($d->{flags}{NGX_STREAM_SRV_CONF}) {
+            $wanted .= ', ' if $wanted;
+            $wanted .= is_listeners($d) ? 'server' : 'xmpp_host';
+        }
+
+        is_same($name, 'context', $wanted, ($m->{context} // '') =~ tr/`//dr);
+    });
+}
+
+
+sub is_listeners {
+    my ($d) = @_;
+
+    return $text{ $d->{file} } =~ /is not allowed in \\"xmpp_host\\"/
+        if $d->{page} ne 'docs/modules/core.md';
+
+    my ($member) = split /\./, $d->{field};
+
+    return grep { $text{$_} =~ /\bst->conf->\Q$member\E\b/ } @c;
+}
+
+
+sub check_default {
+    each_directive(sub {
+        my ($name, $d, $m) = @_;
+
+        my $wanted = default_of($d);
+        my ($default) = ($m->{default} // '') =~ /^`\Q$name\E (.*);`$/;
+
+        return bad($name, 'default: there is none')
+            if !defined $wanted && ($m->{default} // '') ne "\x{2014}";
+        return if !defined $wanted;
+
+        if ($d->{setter} eq 'ngx_conf_set_msec_slot') {
+            $default = milliseconds($default);
+        } elsif ($d->{setter} eq 'ngx_conf_set_size_slot') {
+            $default = bytes($default);
+        }
+
+        is_same($name, 'default', $wanted, $default);
+    });
+}
+
+
+# The default in the functions that merge and initialize, undef for none
+
+sub default_of {
+    my ($d) = @_;
+    my $source = $text{ $d->{file} };
+    my $field = quotemeta $d->{field};
+    my %names = reverse values_of($d);
+    my $value;
+
+    return undef unless $d->{field};
+
+    return $source =~ /\bngx_xmpp_feature_merge_on\b/ ? 'on' : 'unknown'
+        if $d->{setter} eq 'ngx_conf_set_flag_slot';
+
+    if ($source =~ /ngx_conf_merge_\w+_value\(conf->$field,\s*prev->$field,
+                    \s*([^;]+)\);/x
+        || $source =~ /ngx_conf_init_\w+_value\(\w+->$field,\s*(\w+)\)/
+        || $source =~ /ngx_str_set\(&\w+->$field,\s*"([^"]*)"\)/)
+    {
+        $value = $1;
+    }
+
+    return 'unknown' unless defined $value;
+
+    if (%names) {
+        my @names = map { $names{$_} // () } $value =~ /\w+/g;
+        return join ' ', @names;
+    }
+
+    return $value;
+}
+
+
+sub milliseconds {
+    my ($n, $unit) = ($_[0] // '') =~ /^(\d+)(ms|s|m|h)$/ or return;
+    return $n * { ms => 1, s => 1000, m => 60_000, h => 3_600_000 }->{$unit};
+}
+
+
+sub bytes {
+    my ($n, $unit) = ($_[0] // '') =~ /^(\d+)([km]?)$/ or return;
+    return $n * { '' => 1, k => 1024, m => 1024 ** 2 }->{$unit};
+}
+
+
+sub is_same {
+    my ($name, $what, $wanted, $got) = @_;
+
+    $got //= 'nothing';
+    bad($name, "$what: \"$got\", it is \"$wanted\"") if $got ne $wanted;
+}
+
+
+###############################################################################
+# Pages of features
+
+sub check_documents {
+    for my $file (@c) {
+        my ($word) = basename($file) =~ /^ngx_xmpp_(\w+)_module\.c$/ or next;
+        my $page = $text{"docs/modules/$word.md"}
+            // bad("docs/modules/$word.md", 'is missing') && next;
+
+        my ($table) = $text{$file}
+                      =~ /\bngx_xmpp_${word}_xeps\[\] = \{(.*?)^\};/ms or next;
+
+        my %in_table = map { ($_ > 999 ? "RFC $_"
+                                       : sprintf 'XEP-%04d', $_) => 1 }
+                       $table =~ /\{ (\d+), (?:NULL|")/g;
+        my %on_page = map { $_ => 1 }
+                      $page =~ /^- \[((?:RFC |XEP-)\d+)\]\(https:/mg;
+
+        is_same($word, 'documents', join(', ', sort keys %in_table),
+                join(', ', sort keys %on_page));
+        bad($word, 'its table of documents was not understood')
+            if !%in_table;
+    }
+}
+
+
+sub generated {
+    my ($file, $what) = @_;
+
+    my $wanted = `.make/docs $what`;
+    my $status = $?;
+    utf8::decode($wanted);
+
+    is($status, 0, ".make/docs $what");
+    ok($wanted eq ($text{$file} // ''), "$file is up to date (make docs)");
+}
+
+
+# Each example configuration, with files and ports of the test's, loads.
+
+sub check_examples {
+    my $t = Test::XMPP->new(hosts => 0, users => [], redis => undef);
+    my $n = 0;
+
+    $t->run();
+
+    for my $page (@pages, 'README.md', 'docs/admin/install.md') {
+        my @blocks = ($text{$page} // '') =~ /^```nginx\n(.*?)^```$/msg;
+
+        ok(scalar @blocks, "$page has an example") if $page =~ m{/modules/};
+
+        # those in the pages of the administrator are often lines to be added
+        for my $block (grep { /xmpp_host .*\{.*xmpp_c2s/s } @blocks) {
+            my $port = 0;
+
+            $block =~ s/^(?:load_module|\# \/etc).*\n//mg;
+            $block =~ s/listen +\[::\]:\d+[^;]*;//g;
+            $block =~ s/listen( +)\d+/"listen${1}127.0.0.1:%%PORT_" . $port++
+                                      . "%%"/ge;
+            $block =~ s{/etc/ssl/\S+\.(pem|key);}{%%TESTDIR%%/localhost.$1;}g;
+            $block =~ s{(ssl_certificate_key.*)\.pem;}{$1.key;}g;
+
+            my $host = $t->start_host(idle => 1, config =>
+                "%%GLOBALS%%events { worker_connections 64; }\n$block");
+            my ($status, $output) = $host->test_config();
+
+            is($status, 0, "$page: its example loads") or diag($output);
+            $n++;
+        }
+    }
+
+    cmp_ok($n, '>=', 12, 'examples were found');
+    is(join("\n", $t->stop()), '', 'logs are clean');
+}
