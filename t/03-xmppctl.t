@@ -31,7 +31,6 @@ my $dir = tempdir('xmpp-test-XXXXXXXX', TMPDIR => 1,
                   CLEANUP => !$ENV{XMPP_LEAVE});
 
 BAIL_OUT("xmppctl is missing: run make") unless $ctl && -x $ctl;
-
 my $port = Test::XMPP::Process::free_port();
 my $redis = Test::XMPP::Redis->new($dir, port => $port, bind => '127.0.0.1');
 my @r = ('-r', "unix:$dir/redis.sock");
@@ -323,8 +322,8 @@ sub terminal {
     my $pid = open2(my $out, my $in, 'script', '-q', '-e', '-c', $command,
                     '/dev/null');
     my $text = '';
-
-    binmode $in;
+    local $SIG{ALRM} = sub { kill 'KILL', $pid };
+    alarm 30;
     $in->autoflush(1);
 
     for (@talk, undef) {
@@ -340,6 +339,7 @@ sub terminal {
 
     close $in;
     waitpid $pid, 0;
+    alarm 0;
 
     return ($? >> 8, $text);
 }

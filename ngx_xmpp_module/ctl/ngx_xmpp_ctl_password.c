@@ -3,7 +3,9 @@
  * Where xmppctl gets a password from.
  *
  *   terminal   asked for on stderr, twice, without echo.  A signal puts the
- *              terminal back first and then does what it always does.
+ *              terminal back first and then does what it always does: it is
+ *              blocked but for the wait in ppoll(), so none slips in between
+ *              a look at the flag and a read.
  *   else       one line of stdin, LF or CRLF taken off; what comes after it
  *              is not read
  *
@@ -15,6 +17,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <openssl/crypto.h>
+#include <poll.h>
 #include <stdio.h>
 #include <termios.h>
 #include "ngx_xmpp_ctl.h"
@@ -34,7 +37,9 @@ static int ngx_xmpp_ctl_password_ask(ngx_str_t *bare,
     ngx_xmpp_ctl_line_t *line);
 static int ngx_xmpp_ctl_password_prompt(const char *prompt, ngx_str_t *bare,
     ngx_xmpp_ctl_line_t *line);
-static int ngx_xmpp_ctl_password_line(ngx_xmpp_ctl_line_t *line);
+static int ngx_xmpp_ctl_password_line(ngx_xmpp_ctl_line_t *line,
+    sigset_t *mask);
+static ssize_t ngx_xmpp_ctl_password_read(u_char *c, sigset_t *mask);
 static int ngx_xmpp_ctl_password_prep(ngx_xmpp_ctl_t *ctl,
     ngx_xmpp_ctl_line_t *line, ngx_str_t *password);
 static void ngx_xmpp_ctl_password_signal(int signo);
@@ -61,7 +66,7 @@ ngx_xmpp_ctl_password(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
         status = ngx_xmpp_ctl_password_ask(bare, &line);
 
     } else {
-        status = ngx_xmpp_ctl_password_line(&line);
+        status = ngx_xmpp_ctl_password_line(&line, NULL);
     }
 
     if (status == NGX_XMPP_CTL_OK) {
@@ -109,6 +114,7 @@ ngx_xmpp_ctl_password_prompt(const char *prompt, ngx_str_t *bare,
     ngx_xmpp_ctl_line_t *line)
 {
     int               status;
+    sigset_t          mask;
     ngx_uint_t        i;
     struct termios    before, silent;
     struct sigaction  sa, old[NGX_XMPP_CTL_SIGNALS];
@@ -126,6 +132,12 @@ ngx_xmpp_ctl_password_prompt(const char *prompt, ngx_str_t *bare,
     sa.sa_handler = ngx_xmpp_ctl_password_signal;
 
     for (i = 0; i < NGX_XMPP_CTL_SIGNALS; i++) {
+        sigaddset(&sa.sa_mask, ngx_xmpp_ctl_signals[i]);
+    }
+
+    (void) sigprocmask(SIG_BLOCK, &sa.sa_mask, &mask);
+
+    for (i = 0; i < NGX_XMPP_CTL_SIGNALS; i++) {
         (void) sigaction(ngx_xmpp_ctl_signals[i], &sa, &old[i]);
     }
 
@@ -137,7 +149,7 @@ ngx_xmpp_ctl_password_prompt(const char *prompt, ngx_str_t *bare,
     (void) fprintf(stderr, "%s %.*s: ", prompt, (int) bare->len, bare->data);
     (void) fflush(stderr);
 
-    status = ngx_xmpp_ctl_password_line(line);
+    status = ngx_xmpp_ctl_password_line(line, &mask);
 
     (void) tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 
@@ -146,6 +158,8 @@ ngx_xmpp_ctl_password_prompt(const char *prompt, ngx_str_t *bare,
     for (i = 0; i < NGX_XMPP_CTL_SIGNALS; i++) {
         (void) sigaction(ngx_xmpp_ctl_signals[i], &old[i], NULL);
     }
+
+    (void) sigprocmask(SIG_SETMASK, &mask, NULL);
 
     if (ngx_xmpp_ctl_signalled) {
         (void) raise(ngx_xmpp_ctl_signalled);
@@ -163,11 +177,11 @@ ngx_xmpp_ctl_password_signal(int signo)
 
 
 /*
- * Reads octet by octet, so that nothing after the line is taken.  Only a
- * signal that ends the program interrupts the read.
+ * Reads octet by octet, so that nothing after the line is taken; mask: that
+ * of signals while it waits, NULL when they are not blocked.
  */
 static int
-ngx_xmpp_ctl_password_line(ngx_xmpp_ctl_line_t *line)
+ngx_xmpp_ctl_password_line(ngx_xmpp_ctl_line_t *line, sigset_t *mask)
 {
     u_char    c;
     ssize_t   n;
@@ -175,9 +189,14 @@ ngx_xmpp_ctl_password_line(ngx_xmpp_ctl_line_t *line)
     line->len = 0;
 
     for ( ;; ) {
-        n = read(STDIN_FILENO, &c, 1);
+        n = ngx_xmpp_ctl_password_read(&c, mask);
 
-        if (n == -1 && errno == EINTR && !ngx_xmpp_ctl_signalled) {
+        if (n == -1 && errno == EINTR) {
+
+            if (ngx_xmpp_ctl_signalled) {
+                return NGX_XMPP_CTL_REFUSED;
+            }
+
             continue;
         }
 
@@ -212,6 +231,24 @@ ngx_xmpp_ctl_password_line(ngx_xmpp_ctl_line_t *line)
     }
 
     return NGX_XMPP_CTL_OK;
+}
+
+
+static ssize_t
+ngx_xmpp_ctl_password_read(u_char *c, sigset_t *mask)
+{
+    struct pollfd  pfd;
+
+    if (mask) {
+        pfd.fd = STDIN_FILENO;
+        pfd.events = POLLIN;
+
+        if (ppoll(&pfd, 1, NULL, mask) == -1) {
+            return -1;
+        }
+    }
+
+    return read(STDIN_FILENO, c, 1);
 }
 
 
