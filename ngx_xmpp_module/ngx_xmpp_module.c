@@ -421,8 +421,10 @@ ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                  &err)
         != NGX_OK)
     {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "%s in \"%V\"", err,
-                           &value[1]);
+        /* not the address itself: it may hold a password */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid address of \"xmpp_redis\": %s", err);
         return NGX_CONF_ERROR;
     }
 

@@ -39,7 +39,8 @@
 
 #define NGX_XMPP_REDIS_PING      15000   /* ms between PINGs of a subscriber */
 #define NGX_XMPP_REDIS_RETRY     50      /* ms, the first back-off */
-#define NGX_XMPP_REDIS_RETRY_MAX 5000    /* ms, the longest */
+#define NGX_XMPP_REDIS_RETRY_MAX 1000    /* ms, the longest: requests wait
+                                            for seconds only */
 #define NGX_XMPP_REDIS_STABLE    1000    /* ms ready that end a back-off */
 #define NGX_XMPP_REDIS_REMIND    30000   /* ms between log lines of an outage */
 
