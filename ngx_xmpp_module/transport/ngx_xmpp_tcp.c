@@ -21,6 +21,7 @@
 #define NGX_XMPP_TCP_BUFFER           16384
 
 
+static void ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_tcp_feed(ngx_xmpp_stream_t *st, u_char **pos,
     u_char *last);
 static ngx_int_t ngx_xmpp_tcp_keep(ngx_xmpp_stream_t *st, u_char *pos,
@@ -107,10 +108,6 @@ ngx_xmpp_tcp_deadline(ngx_xmpp_stream_t *st)
 void
 ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
 {
-    u_char                *pos, *last;
-    ssize_t                n;
-    ngx_int_t              rc;
-    ngx_uint_t             reads;
     ngx_connection_t      *c;
     ngx_xmpp_stream_t     *st;
     ngx_stream_session_t  *s;
@@ -145,13 +142,26 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (st->rest) {
-        rc = ngx_xmpp_tcp_rest(st);
-
-        if (rc != NGX_OK) {
-            return;
-        }
+    if (st->rest && ngx_xmpp_tcp_rest(st) != NGX_OK) {
+        return;
     }
+
+    ngx_xmpp_tcp_read(st);
+}
+
+
+/* reads and feeds until the socket is dry, the stream parked or others wait */
+
+static void
+ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st)
+{
+    u_char            *pos, *last;
+    ssize_t            n;
+    ngx_int_t          rc;
+    ngx_uint_t         reads;
+    ngx_connection_t  *c;
+
+    c = st->nginx->connection;
 
     for (reads = 0; reads < NGX_XMPP_TCP_READS; reads++) {
 
@@ -162,7 +172,7 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
         if (n == NGX_AGAIN) {
             ngx_xmpp_tcp_idle(st);
 
-            if (ngx_handle_read_event(rev, 0) != NGX_OK) {
+            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
                 ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
             }
 
@@ -174,7 +184,7 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
             return;
         }
 
-        s->received += n;
+        st->nginx->received += n;
         last = pos + n;
 
         rc = ngx_xmpp_tcp_feed(st, &pos, last);

@@ -19,6 +19,8 @@
 
 static int ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad,
     void *arg);
+static ngx_int_t ngx_xmpp_tls_context(ngx_ssl_conn_t *ssl_conn,
+    SSL_CTX *ctx);
 static int ngx_xmpp_tls_alpn(ngx_ssl_conn_t *ssl_conn,
     const unsigned char **out, unsigned char *outlen,
     const unsigned char *in, unsigned int inlen, void *arg);
@@ -191,24 +193,10 @@ ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
         return SSL_TLSEXT_ERR_OK;
     }
 
-    if (SSL_set_SSL_CTX(ssl_conn, sslcf->ssl.ctx) == NULL) {
+    if (ngx_xmpp_tls_context(ssl_conn, sslcf->ssl.ctx) != NGX_OK) {
         *ad = SSL_AD_INTERNAL_ERROR;
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     }
-
-    /* SSL_set_SSL_CTX() changes the certificate only */
-
-    SSL_set_verify(ssl_conn, SSL_CTX_get_verify_mode(sslcf->ssl.ctx),
-                   SSL_CTX_get_verify_callback(sslcf->ssl.ctx));
-    SSL_set_verify_depth(ssl_conn, SSL_CTX_get_verify_depth(sslcf->ssl.ctx));
-
-    SSL_clear_options(ssl_conn, SSL_get_options(ssl_conn)
-                                & ~SSL_CTX_get_options(sslcf->ssl.ctx));
-    SSL_set_options(ssl_conn, SSL_CTX_get_options(sslcf->ssl.ctx));
-
-#ifdef SSL_OP_NO_RENEGOTIATION
-    SSL_set_options(ssl_conn, SSL_OP_NO_RENEGOTIATION);
-#endif
 
     /* the session moves on, the listener's limits are kept for it */
 
@@ -223,6 +211,31 @@ ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
     s->srv_conf = h->ctx->srv_conf;
 
     return SSL_TLSEXT_ERR_OK;
+}
+
+
+/* SSL_set_SSL_CTX() changes the certificate only: the rest by hand */
+
+static ngx_int_t
+ngx_xmpp_tls_context(ngx_ssl_conn_t *ssl_conn, SSL_CTX *ctx)
+{
+    if (SSL_set_SSL_CTX(ssl_conn, ctx) == NULL) {
+        return NGX_ERROR;
+    }
+
+    SSL_set_verify(ssl_conn, SSL_CTX_get_verify_mode(ctx),
+                   SSL_CTX_get_verify_callback(ctx));
+    SSL_set_verify_depth(ssl_conn, SSL_CTX_get_verify_depth(ctx));
+
+    SSL_clear_options(ssl_conn,
+                      SSL_get_options(ssl_conn) & ~SSL_CTX_get_options(ctx));
+    SSL_set_options(ssl_conn, SSL_CTX_get_options(ctx));
+
+#ifdef SSL_OP_NO_RENEGOTIATION
+    SSL_set_options(ssl_conn, SSL_OP_NO_RENEGOTIATION);
+#endif
+
+    return NGX_OK;
 }
 
 
