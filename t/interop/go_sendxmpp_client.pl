@@ -40,6 +40,10 @@ my $direct = ($ENV{XMPP_TLS} // '') eq 'direct';
 my @client = ('go-sendxmpp', $direct ? '-t' : (), '-u', $bare,
     '-p', $ENV{XMPP_PASSWORD}, '-j', "$ENV{XMPP_HOST}:$ENV{XMPP_PORT}");
 
+# nothing is left behind, whoever ends it
+
+$SIG{$_} = sub { exit 1 } for qw/ TERM INT HUP PIPE /;
+
 my $pid = open3(my $to, my $from, my $debug = gensym(), @client, '-d', '-l');
 close $to;
 
@@ -65,15 +69,26 @@ while (!$quitting) {
     }
 }
 
-kill 'TERM', $pid;
-waitpid $pid, 0;
 print "BYE\n";
 exit 0;
+
+END {
+    my $rc = $?;
+    $SIG{$_} = 'IGNORE' for qw/ TERM INT HUP PIPE /;
+
+    if ($pid) {
+        kill 'TERM', $pid;
+        waitpid $pid, 0;
+    }
+
+    $? = $rc;
+}
 
 ###############################################################################
 
 sub fail {
     waitpid $pid, 0;
+    $pid = 0;
     $why = $buf{$debug};
     $why =~ s/.*\n(?=.)//s;
     $why =~ s/\n//g;

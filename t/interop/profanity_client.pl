@@ -37,7 +37,16 @@ my $dir = tempdir(CLEANUP => 1);
 my ($bare, $resource) = split m!/!, $ENV{XMPP_JID}, 2;
 my @tmux = ('tmux', '-S', "$dir/tmux", '-f', '/dev/null');
 
-END { my $rc = $?; stop() if $dir; $? = $rc; }
+# nothing is left behind, whoever ends it
+
+$SIG{$_} = sub { exit 1 } for qw/ TERM INT HUP ALRM PIPE /;
+
+END {
+    my $rc = $?;
+    $SIG{$_} = 'IGNORE' for qw/ TERM INT HUP ALRM PIPE /;
+    stop() if $dir;
+    $? = $rc;
+}
 
 configure();
 start();
