@@ -24,7 +24,8 @@ my $c = $t->client('alice')->connect();
 $c->send_header(id => 'mine');
 
 my $header = $c->recv_header();
-is($header->ns(), $Test::XMPP::Client::NS{stream}, 'RFC 6120, 4.8.1: namespace');
+is($header->ns(), $Test::XMPP::Client::NS{stream},
+   'RFC 6120, 4.8.1: namespace');
 is($header->attr('from'), $domain, 'RFC 6120, 4.7.1: from of the answer');
 is($header->attr('to'), undef, 'RFC 6120, 4.7.2: no to without a from');
 is($header->attr('version'), '1.0', 'RFC 6120, 4.7.5: version');
@@ -130,7 +131,8 @@ refused('RFC 6120, 4.9.3.6: unknown host', 'host-unknown',
 refused('RFC 6120, 4.7.2: no to', qr/^(?:host-unknown|improper-addressing)$/,
         $c->header(to => undef));
 refused('RFC 6120, 4.7.2: empty to',
-        qr/^(?:host-unknown|improper-addressing|invalid-xml)$/, $c->header(to => ''));
+        qr/^(?:host-unknown|improper-addressing|invalid-xml)$/,
+        $c->header(to => ''));
 refused('RFC 6120, 4.7.2: to is no domain',
         qr/^(?:host-unknown|improper-addressing)$/,
         $c->header(to => "$domain/x\@y"));

@@ -53,6 +53,7 @@ $bob->message("alice\@$domain/res", 'x', type => 'groupchat');
 ok($bob->expect('message', error => 'cancel service-unavailable'),
    'RFC 7622, 3.4.1: case of the resource') if $t->ours();
 ok($alice->expect_nothing(from => $bob), 'is another one');
+$bob->sync();
 $bob->drain();
 
 # from is what the server knows, whatever the client logged in as

@@ -49,7 +49,7 @@ my $quiet = $t->client('bob', resource => 'quiet')->login();
 my $negative = $t->online('bob', resource => 'negative',
                           presence => { priority => -1 });
 
-$_->sync(), $_->drain() for $bob, $negative, $quiet;
+$t->settle($bob, $negative, $quiet);
 
 for my $type (qw/ chat normal headline /) {
     for my $one ($quiet, $negative) {
@@ -71,7 +71,7 @@ my $bob2 = $t->online('bob', resource => 'b2');
 
 $bob->pick('presence', from => $bob2->jid());
 $negative->pick('presence', from => $bob2->jid());
-$_->sync(), $_->drain() for $bob, $bob2, $negative, $quiet;
+$t->settle($bob, $bob2, $negative, $quiet);
 
 for my $type (grep { !defined || !/groupchat|error/ } @types) {
     next if $t->peer() && ($type // '') eq 'foo';
@@ -89,9 +89,7 @@ for my $type (grep { !defined || !/groupchat|error/ } @types) {
 if ($t->ours()) {
     my $bob3 = $t->online('bob', resource => 'b3',
                           presence => { priority => 127 });
-    $_->pick('presence', from => $bob3->jid()) for $bob, $bob2, $negative;
-    $bob3->sync();
-    $bob3->drain();
+    $t->settle($bob, $bob2, $bob3, $negative);
 
     $alice->message("bob\@$domain", 'z', type => 'chat');
     ok($_->expect('message', body => 'z'), 'whatever the priority')
@@ -153,14 +151,15 @@ ok($_->expect_nothing(from => $alice), 'nobody else got those')
     for $bob, $bob2, $negative;
 
 $_->close() for $quiet, $bob2;
+$_->pick('presence', from => $bob2->jid(), type => 'unavailable')
+    for $bob, $negative;
 
 
 ###############################################################################
 # 8.5.2.2.1: nobody is available
 
 $bob->presence(type => 'unavailable');
-$bob->sync();
-$_->drain() for $bob, $negative;
+$t->settle($bob, $negative);
 
 nobody("bob\@$domain", 'only negative or no presence');
 ok($_->expect_nothing(from => $alice), $_->jid() . ' got nothing')
@@ -312,8 +311,7 @@ ok($dora->expect_nothing(from => $alice), 'each once');
 # RFC 6121, 8.5.2.2.1: an unavailable session gets no more
 
 $dora->presence(type => 'unavailable');
-$dora->sync();
-$dora->drain();
+$t->settle($dora);
 $id = $alice->message($dora->bare(), 'late', type => 'chat');
 ok($alice->expect('message', id => $id, error => $unavailable),
    'unavailable again: nobody there');

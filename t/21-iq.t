@@ -24,7 +24,7 @@ my $negative = $t->online('bob', resource => 'negative',
                           presence => { priority => -5 });
 my $dora = $t->online('dora', domain => $domain2, resource => 'd');
 
-$_->sync(), $_->drain() for $alice, $bob, $quiet, $negative, $dora;
+$t->settle($alice, $bob, $quiet, $negative, $dora);
 
 
 ###############################################################################

@@ -59,8 +59,7 @@ $two->presence(type => 'unavailable', status => 'gone');
 ok($one->expect('presence', from => $two->jid(), type => 'unavailable',
                 xpath => 'c:status = "gone"'),
    'RFC 6121, 4.5.2: unavailable to the others');
-$two->sync();
-$two->drain();
+$t->settle($one, $two);
 
 $one->presence();
 ok($one->expect('presence', from => $one->jid()), 'a change');
@@ -72,8 +71,7 @@ ok($quiet->expect_nothing(from => $one),
 $two->presence();
 ok($one->expect('presence', from => $two->jid(), type => undef),
    'available again');
-$two->sync();
-$two->drain();
+$t->settle($one, $two);
 
 
 ###############################################################################
@@ -116,8 +114,7 @@ ok($one->expect('presence', from => $two->jid(), type => 'unavailable'),
 $newer->available();
 ok($one->pick('presence', from => $newer->jid(), type => undef),
    'and available again with its presence');
-$one->sync();
-$one->drain();
+$t->settle($one, $newer);
 $newer->close();
 $one->pick('presence', type => 'unavailable');
 
@@ -130,7 +127,7 @@ my $negative = $t->online('bob', resource => 'n',
                           presence => { priority => -1 });
 my $dora = $t->online('dora', domain => $domain2, resource => 'd');
 
-$_->sync(), $_->drain() for $bob, $negative, $dora, $one;
+$t->settle($bob, $negative, $dora, $one);
 
 $one->presence(to => $bob->jid(), show => 'chat');
 ok($bob->expect('presence', from => $one->jid(), to => $bob->jid(),
@@ -207,7 +204,7 @@ ok($_->expect('presence', from => $one->jid(), type => 'unavailable',
    'RFC 6121, 4.6.3: unavailable to ' . $_->jid()) for $bob, $dora;
 ok($negative->pick('presence', from => $one->jid(), type => 'unavailable'),
    'also to those behind a bare JID');
-$_->sync(), $_->drain() for $bob, $dora, $negative, $one;
+$t->settle($bob, $dora, $negative, $one);
 
 for my $how (sort keys %ends) {
     my $c = $t->online('alice', resource => 'three');
@@ -231,22 +228,25 @@ $c->close();
 ok($bob->expect('presence', from => $c->jid(), type => 'unavailable'),
    'RFC 6121, 4.6.3: and told of the end');
 
-# who was told already is not told again: RFC 6121, 4.6.4
+# who was told already is not told again: RFC 6121, 4.6.4.  When another
+# resource hears of the end, all have heard that will.
 
+$one->presence();
 $c = $t->online('alice', resource => 'five');
 $c->presence(to => $bob->jid());
 $c->presence(to => $bob->jid(), type => 'unavailable');
 ok($bob->expect('presence', from => $c->jid(), type => undef), 'here');
 ok($bob->expect('presence', from => $c->jid(), type => 'unavailable'),
    'and gone');
-$c->sync();
 $c->close();
+$one->pick('presence', from => $c->jid(), type => 'unavailable');
 ok($bob->expect_nothing(from => $dora), 'RFC 6121, 4.6.4: not told again');
 
 # nor who was never told
 
 $c = $t->online('alice', resource => 'six');
 $c->close();
+$one->pick('presence', from => $c->jid(), type => 'unavailable');
 ok($bob->expect_nothing(from => $dora), 'a stranger is told nothing');
 
 $t->done();

@@ -241,6 +241,28 @@ sub online {
 }
 
 
+# Waits until all that these clients have sent to each other so far, presence
+# included, has arrived, and drops what they have.
+
+sub settle {
+    my ($self, @clients) = @_;
+
+    for my $to (@clients) {
+        my @marks;
+
+        for my $from (@clients) {
+            push @marks, 'settle-' . $from->id();
+            $from->message($to->jid(), $marks[-1], type => 'headline');
+        }
+
+        $to->pick('message', body => $_) or die $to->who() . ": lost $_\n"
+            for @marks;
+    }
+
+    $_->drain() for @clients;
+}
+
+
 ###############################################################################
 # Accounts
 
@@ -450,6 +472,10 @@ kill_worker, await_log, expect_log, read_log of the test are those of host 0.
 
 A L<Test::XMPP::Client>; on => i chooses the host. online logs in and sends
 initial presence (presence => { priority => 5 }).
+
+=item settle(@clients)
+
+Waits until what they sent to each other has arrived, and drops it.
 
 =item add_user($user, $domain, $password), xmppctl($stdin, @arguments)
 
