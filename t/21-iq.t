@@ -207,6 +207,15 @@ if ($t->ours()) {
         }
     }
 
+    # what is wrong with an answer is not answered either
+
+    for my $to ($domain, $bob->jid(), 'x@nowhere.example', '@') {
+        $alice->iq('result', $to, $unknown . $unknown);
+        $alice->iq('result', $to, $unknown, id => undef);
+        $alice->iq('error', $to, $unknown, id => undef);
+        ok($alice->expect_nothing(), "RFC 6120, 8.2.3, 4: bad answer to $to");
+    }
+
     ok($bob->expect_nothing(from => $alice), 'none of it was delivered');
 
 } else {

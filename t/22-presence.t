@@ -78,7 +78,7 @@ $t->settle($one, $two);
 # The end of a session, however it comes: RFC 6121, 4.5.2
 
 my %ends = (
-    'the end of the stream'    => sub { $_[0]->close() },
+    'the end of the stream'     => sub { $_[0]->close() },
     'the end of the connection' => sub { $_[0]->drop() },
     'a reset'                  => sub { $_[0]->drop(reset => 1) },
     'ill-formed XML'           => sub { $_[0]->send('</x>') },
@@ -185,6 +185,17 @@ if ($t->ours()) {
     }
 
     ok($bob->expect_nothing(from => $one), 'it is not delivered');
+
+    for my $priority (128, -129, 'high', '1.5', '1 2', '--1', 1e10) {
+        $one->presence(priority => $priority);
+        ok($one->expect('presence', type => 'error',
+                        error => 'modify bad-request'),
+           "RFC 6121, 4.7.2.3: priority $priority");
+    }
+
+    $one->presence(priority => " 5\n");
+    ok($one->expect('presence', from => $one->jid(), type => undef),
+       'white space around a priority');
 }
 
 $one->presence(to => $bob->jid(), type => 'error',
