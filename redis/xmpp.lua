@@ -14,9 +14,9 @@
 --
 -- where state is a priority, or '-' when the session is not available.  Two
 -- more fields stand beside the records: 'e', the last epoch, and 'n', the
--- number of the last bell.  Both are never lower than the clock (Redis's, in
--- microseconds), so they go on upwards when the hash was lost or deleted:
--- a fence or a number that was given once is not given again.
+-- number of the last bell.  Each step raises them to the clock at least
+-- (Redis's, in microseconds), so they go on upwards when the hash was lost or
+-- deleted: a fence or a number that was given once is not given again.
 --
 -- A bell is a message on the account's channel:
 --
@@ -416,6 +416,11 @@ end
 
 redis.register_function('xmpp1_bind', bind)
 redis.register_function('xmpp1_presence', presence)
-redis.register_function('xmpp1_unbind', unbind)
+
+-- these free memory: a full Redis must not stop them (cluster.md, rule 17)
+
+redis.register_function{ function_name = 'xmpp1_unbind', callback = unbind,
+                         flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'xmpp1_remove', callback = remove,
+                         flags = { 'allow-oom' } }
 redis.register_function('xmpp1_route', route)
-redis.register_function('xmpp1_remove', remove)

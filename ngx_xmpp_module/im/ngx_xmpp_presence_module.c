@@ -284,7 +284,9 @@ ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res)
 
     xs = stz->session;
 
-    if (res->rc == NGX_AGAIN) {
+    /* a repeat by the client does no harm, so what is unknown may be told */
+
+    if (res->rc == NGX_AGAIN || res->rc == NGX_ERROR) {
         ngx_xmpp_stanza_resume(stz, NGX_XMPP_E_RESOURCE_CONSTRAINT);
         return;
     }

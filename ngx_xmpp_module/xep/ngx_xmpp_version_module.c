@@ -1,7 +1,6 @@
 /*
  * Software version (XEP-0092): name and version.  The operating system is
- * not told (section 5: it may help an attacker), and neither is the version
- * when nginx's own is hidden, by "xmpp_version off".
+ * not told: it may help an attacker (section 5).
  */
 
 
