@@ -578,6 +578,7 @@ ngx_xmpp_account_t *ngx_xmpp_registry_find(ngx_xmpp_worker_t *w,
 ngx_int_t ngx_xmpp_registry_subscribe(ngx_xmpp_account_t *a);
 void ngx_xmpp_registry_leave(ngx_xmpp_account_t *a);
 void ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell);
+void ngx_xmpp_registry_rung(void *data, ngx_str_t *tag, uint64_t number);
 void ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber,
     ngx_uint_t ready);
 

@@ -185,6 +185,26 @@ ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell)
 }
 
 
+/*
+ * A bell that this worker rang is on its way, or was heard already; data is
+ * the worker.
+ */
+
+void
+ngx_xmpp_registry_rung(void *data, ngx_str_t *tag, uint64_t number)
+{
+    ngx_xmpp_worker_t *w = data;
+
+    ngx_xmpp_account_t  *a;
+
+    a = ngx_xmpp_registry_find(w, tag);
+
+    if (a != NULL && a->rung < number) {
+        a->rung = number;
+    }
+}
+
+
 /* one packet for all of its targets in this worker */
 
 static void

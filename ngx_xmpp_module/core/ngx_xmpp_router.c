@@ -202,17 +202,10 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
 {
     ngx_xmpp_stanza_t *stz = data;
 
-    ngx_xmpp_account_t  *a;
-
     switch (res->rc) {
 
     case NGX_OK:
-        a = ngx_xmpp_registry_find(stz->session->worker, &stz->tag);
-
-        if (a && a->rung < res->number) {
-            a->rung = res->number;
-        }
-
+        ngx_xmpp_registry_rung(stz->session->worker, &stz->tag, res->number);
         ngx_xmpp_stanza_resume(stz, NGX_OK);
         return;
 

@@ -27,6 +27,7 @@ static ngx_int_t ngx_xmpp_session_write(ngx_xmpp_session_t *xs,
 static void ngx_xmpp_session_written(ngx_xmpp_session_t *xs);
 static void ngx_xmpp_session_bind_done(void *data,
     ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_session_heard(ngx_xmpp_session_t *xs, uint64_t number);
 static void ngx_xmpp_session_bound(ngx_xmpp_session_t *xs, ngx_int_t rc);
 static void ngx_xmpp_session_record(ngx_xmpp_session_t *xs,
     ngx_xmpp_store_session_t *ss);
@@ -233,9 +234,7 @@ ngx_xmpp_session_bind_done(void *data, ngx_xmpp_store_result_t *res)
     if (res->rc == NGX_OK) {
         xs->epoch = res->epoch;
 
-        if (xs->account->heard == 0) {
-            xs->account->heard = res->number;
-        }
+        ngx_xmpp_session_heard(xs, res->number);
 
         /* two were bound at once, and the other's bell came first */
 
@@ -247,6 +246,31 @@ ngx_xmpp_session_bind_done(void *data, ngx_xmpp_store_result_t *res)
     }
 
     ngx_xmpp_session_bound(xs, res->rc == NGX_AGAIN ? NGX_ERROR : res->rc);
+}
+
+
+/*
+ * The number of the account's last bell when the record was written.  To the
+ * first session here no earlier one matters; to others it may be on its way,
+ * like the end of the resource's last holder, and nothing may overtake it.
+ */
+
+static void
+ngx_xmpp_session_heard(ngx_xmpp_session_t *xs, uint64_t number)
+{
+    ngx_xmpp_account_t  *a;
+
+    a = xs->account;
+
+    if (a->heard == 0
+        && ngx_queue_head(&a->sessions) == ngx_queue_last(&a->sessions))
+    {
+        a->heard = number;
+    }
+
+    if (a->rung < number) {
+        a->rung = number;
+    }
 }
 
 

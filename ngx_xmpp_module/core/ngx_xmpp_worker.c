@@ -90,6 +90,7 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
 
     w->store = ngx_xmpp_store_create(cycle->pool, cycle->log, &xmcf->store,
                                      ngx_xmpp_registry_doorbell,
+                                     ngx_xmpp_registry_rung,
                                      ngx_xmpp_registry_state, w);
     if (w->store == NULL) {
         return NGX_ERROR;

@@ -8,11 +8,20 @@
  * (cluster.md, rule 15).
  *
  * A request lives in its caller's pool: until it is answered, the pool's
- * cleanup cancels it; then the cleanup is disarmed.
+ * cleanup cancels it; then the cleanup is disarmed.  What nobody waits for has
+ * a pool of its own, which the store keeps until the reply.
  */
 
 
 #include "ngx_xmpp_store_private.h"
+
+
+typedef struct {
+    ngx_queue_t        queue;           /* of the store */
+    ngx_xmpp_store_t  *store;
+    ngx_pool_t        *pool;            /* this lies in it */
+    ngx_str_t          tag;
+} ngx_xmpp_store_post_t;
 
 
 static void ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
@@ -30,8 +39,7 @@ static ngx_int_t ngx_xmpp_store_number(u_char **pos, u_char *last,
 static void ngx_xmpp_store_cancel(void *data);
 static void ngx_xmpp_store_reply(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
-static void ngx_xmpp_store_ignore(void *data, redisReply *reply,
-    ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_store_posted(void *data, ngx_xmpp_store_result_t *res);
 static ngx_int_t ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req,
     redisReply *reply);
 static void ngx_xmpp_store_outcome(redisReply *reply,
@@ -42,7 +50,7 @@ static uint64_t ngx_xmpp_store_uint(redisReply *reply, size_t n);
 ngx_xmpp_store_t *
 ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     ngx_xmpp_store_conf_t *conf, ngx_xmpp_store_bell_pt bell,
-    ngx_xmpp_redis_state_pt state, void *data)
+    ngx_xmpp_store_rung_pt rung, ngx_xmpp_redis_state_pt state, void *data)
 {
     u_char            *p;
     ngx_xmpp_store_t  *store;
@@ -55,8 +63,11 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     store->log = log;
     store->prefix = conf->prefix;
     store->bell = bell;
+    store->rung = rung;
     store->state = state;
     store->data = data;
+
+    ngx_queue_init(&store->posts);
 
     p = ngx_pnalloc(pool, conf->prefix.len + 1 + NGX_INT_T_LEN);
     if (p == NULL) {
@@ -83,6 +94,17 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
 void
 ngx_xmpp_store_destroy(ngx_xmpp_store_t *store)
 {
+    ngx_queue_t            *q;
+    ngx_xmpp_store_post_t  *post;
+
+    while (!ngx_queue_empty(&store->posts)) {
+        q = ngx_queue_head(&store->posts);
+        post = ngx_queue_data(q, ngx_xmpp_store_post_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_destroy_pool(post->pool);
+    }
+
     ngx_xmpp_redis_destroy(store->redis, 1);
 }
 
@@ -349,17 +371,63 @@ ngx_xmpp_store_command(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
 }
 
 
-/* the same for what nobody waits for; the pool may go at once */
+/* the same for what nobody waits for; a's pool is ours from now on */
 
 void
-ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a)
+ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_str_t *tag)
 {
-    if (a->failed) {
-        return;
+    ngx_uint_t              i;
+    ngx_xmpp_store_post_t  *post;
+
+    post = ngx_palloc(a->pool, sizeof(ngx_xmpp_store_post_t));
+    if (post == NULL) {
+        goto failed;
     }
 
-    (void) ngx_xmpp_redis_command(store->redis, NGX_XMPP_REDIS_REPEAT, a->n,
-                                  a->v, ngx_xmpp_store_ignore, store);
+    post->store = store;
+    post->pool = a->pool;
+
+    /* the strings must live for a repeat */
+
+    for (i = 0; i < a->n; i++) {
+        a->v[i].data = ngx_pstrdup(a->pool, &a->v[i]);
+        if (a->v[i].data == NULL) {
+            goto failed;
+        }
+    }
+
+    post->tag.len = tag->len;
+    post->tag.data = ngx_pstrdup(a->pool, tag);
+
+    if (post->tag.data == NULL
+        || ngx_xmpp_store_command(store, a, ngx_xmpp_store_posted, post)
+           == NULL)
+    {
+        goto failed;
+    }
+
+    ngx_queue_insert_tail(&store->posts, &post->queue);
+    return;
+
+failed:
+
+    ngx_destroy_pool(a->pool);
+}
+
+
+static void
+ngx_xmpp_store_posted(void *data, ngx_xmpp_store_result_t *res)
+{
+    ngx_xmpp_store_post_t *post = data;
+
+    ngx_queue_remove(&post->queue);
+
+    if (res->rc == NGX_OK && res->number) {
+        post->store->rung(post->store->data, &post->tag, res->number);
+    }
+
+    ngx_destroy_pool(post->pool);
 }
 
 
@@ -410,20 +478,6 @@ ngx_xmpp_store_reply(void *data, redisReply *reply,
     }
 
     req->handler(req->data, &res);
-}
-
-
-static void
-ngx_xmpp_store_ignore(void *data, redisReply *reply,
-    ngx_xmpp_redis_status_e status)
-{
-    ngx_xmpp_store_t *store = data;
-
-    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, store->log, 0,
-                      "Redis refused a command of xmpp: \"%*s\"",
-                      (size_t) reply->len, reply->str);
-    }
 }
 
 

@@ -68,6 +68,10 @@ typedef void (*ngx_xmpp_store_handler_pt)(void *data,
 typedef void (*ngx_xmpp_store_bell_pt)(void *data,
     ngx_xmpp_store_bell_t *bell);
 
+/* what nobody waits for has rung: number is the bell's on tag's channel */
+typedef void (*ngx_xmpp_store_rung_pt)(void *data, ngx_str_t *tag,
+    uint64_t number);
+
 
 /* a session, as its record has it */
 typedef struct {
@@ -89,12 +93,12 @@ typedef struct {
 
 
 /*
- * Begins to connect; bell and state are called for the rest of the process.
- * NULL: no memory.
+ * Begins to connect; bell, rung and state are called for the rest of the
+ * process.  NULL: no memory.
  */
 ngx_xmpp_store_t *ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     ngx_xmpp_store_conf_t *conf, ngx_xmpp_store_bell_pt bell,
-    ngx_xmpp_redis_state_pt state, void *data);
+    ngx_xmpp_store_rung_pt rung, ngx_xmpp_redis_state_pt state, void *data);
 
 /* closes the connections; waiting handlers do not run */
 void ngx_xmpp_store_destroy(ngx_xmpp_store_t *store);
@@ -168,7 +172,7 @@ ngx_xmpp_store_req_t *ngx_xmpp_store_route(ngx_xmpp_store_t *store,
     ngx_str_t *sid, uint64_t counter, ngx_str_t *stanza,
     ngx_xmpp_store_handler_pt handler, void *data);
 
-/* the same without an answer, for what nobody waits for */
+/* the same for what nobody waits for: the store's rung is called, if any */
 void ngx_xmpp_store_send(ngx_xmpp_store_t *store, ngx_str_t *tag,
     ngx_str_t *resource, u_char kind, ngx_str_t *sid, uint64_t counter,
     ngx_str_t *stanza);

@@ -12,6 +12,7 @@
 
 
 #define NGX_XMPP_STORE_ARGS           16
+#define NGX_XMPP_STORE_POST_POOL      1024
 
 
 struct ngx_xmpp_store_s {
@@ -23,8 +24,11 @@ struct ngx_xmpp_store_s {
     u_char                      secret_data[32];
 
     ngx_xmpp_store_bell_pt      bell;
+    ngx_xmpp_store_rung_pt      rung;
     ngx_xmpp_redis_state_pt     state;
     void                       *data;
+
+    ngx_queue_t                 posts;        /* what nobody waits for */
 
     unsigned                    loaded:1;     /* Functions are there */
     unsigned                    keyed:1;      /* the secret is known */
@@ -94,8 +98,12 @@ void ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store,
 ngx_xmpp_store_req_t *ngx_xmpp_store_command(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_xmpp_store_handler_pt handler, void *data);
 
-/* the same for what nobody waits for; a's pool may go at once */
-void ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a);
+/*
+ * The same for what nobody waits for, to tag's account.  a's pool is taken and
+ * goes with the reply; what else the arguments point to is copied.
+ */
+void ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_str_t *tag);
 
 
 #endif /* _NGX_XMPP_STORE_PRIVATE_H_INCLUDED_ */

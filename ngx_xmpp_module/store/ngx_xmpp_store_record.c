@@ -56,7 +56,7 @@ ngx_xmpp_store_unbind(ngx_xmpp_store_t *store, ngx_xmpp_store_session_t *ss,
     ngx_pool_t             *pool;
     ngx_xmpp_store_args_t   a;
 
-    pool = ngx_create_pool(4096, store->log);
+    pool = ngx_create_pool(NGX_XMPP_STORE_POST_POOL, store->log);
     if (pool == NULL) {
         return;
     }
@@ -65,9 +65,7 @@ ngx_xmpp_store_unbind(ngx_xmpp_store_t *store, ngx_xmpp_store_session_t *ss,
     ngx_xmpp_store_arg_uint(&a, ss->epoch);
     ngx_xmpp_store_arg(&a, gone);
 
-    ngx_xmpp_store_post(store, &a);
-
-    ngx_destroy_pool(pool);
+    ngx_xmpp_store_post(store, &a, ss->tag);
 }
 
 

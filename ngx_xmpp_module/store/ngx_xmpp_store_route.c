@@ -46,16 +46,14 @@ ngx_xmpp_store_send(ngx_xmpp_store_t *store, ngx_str_t *tag,
     ngx_pool_t             *pool;
     ngx_xmpp_store_args_t   a;
 
-    pool = ngx_create_pool(4096, store->log);
+    pool = ngx_create_pool(NGX_XMPP_STORE_POST_POOL, store->log);
     if (pool == NULL) {
         return;
     }
 
     ngx_xmpp_store_route_args(store, &a, pool, tag, resource, &kind, sid,
                               counter, stanza);
-    ngx_xmpp_store_post(store, &a);
-
-    ngx_destroy_pool(pool);
+    ngx_xmpp_store_post(store, &a, tag);
 }
 
 
