@@ -43,9 +43,14 @@ rule('syntax', \&check_syntax);
 rule('context', \&check_context);
 rule('default', \&check_default);
 rule('each page names the documents of its feature', \&check_documents);
+rule('figures', \&check_figures);
 generated('docs/xep.md', 'xep');
 generated('docs/modules/README.md', 'directives');
+rule('each key, channel and field is in the schema', \&check_schema_names);
+rule('each bell and kind is in the schema', \&check_schema_letters);
+rule('each Function is in the schema', \&check_functions);
 check_examples();
+check_acl();
 
 done_testing();
 
@@ -337,6 +342,41 @@ sub check_documents {
 }
 
 
+# Constants that pages name: [ source, pattern, page, what it says ]
+
+sub check_figures {
+    my $redis = "$mod/redis/ngx_xmpp_redis_private.h";
+    my $parser = "$mod/xml/ngx_xmpp_xml_parser.h";
+    my $core = 'docs/modules/core.md';
+    my $schema = 'docs/redis-schema.md';
+
+    my @figures = (
+        [ $redis, qr/_RETRY +(\d+)/, $core, qr/then after (\d+) ms/ ],
+        [ $redis, qr/_RETRY_MAX +(\d+)000\b/, $core, qr/up to (\d+) s, / ],
+        [ "$mod/ngx_xmpp_module.c", qr/max_queue = (\d+)/,
+          $core, qr/At most ([\d,]+)\s+requests/ ],
+        [ "$mod/im/ngx_xmpp_presence_module.c", qr/_DIRECTED +(\d+)/,
+          'docs/modules/presence.md', qr/remembers up to ([\d,]+)/ ],
+        [ $parser, qr/_ROOT_MAX +(\d+)/, $core, qr/may take (\d+) bytes/ ],
+        [ $parser, qr/_LANG_MAX +(\d+)/, $core, qr/its `xml:lang` (\d+)/ ],
+        [ 'redis/xmpp.lua', qr/'EXPIRE', keys\[3\], (\d+)/,
+          $schema, qr/:seen:PERIOD` .* (\d+) s / ],
+        [ "$mod/store/ngx_xmpp_store_key.c", qr/_STORE_PERIOD +(\d+)/,
+          $schema, qr/divided by (\d+)/ ],
+    );
+
+    for my $figure (@figures) {
+        my ($source, $is, $page, $said) = @$figure;
+
+        my ($wanted) = $text{$source} =~ $is;
+        my ($got) = $text{$page} =~ $said;
+
+        bad($source, "$is was not found") unless defined $wanted;
+        is_same($page, $said, $wanted // '', $got && $got =~ tr/,//dr);
+    }
+}
+
+
 sub generated {
     my ($file, $what) = @_;
 
@@ -383,5 +423,194 @@ sub check_examples {
     }
 
     cmp_ok($n, '>=', 12, 'examples were found');
+    is(join("\n", $t->stop()), '', 'logs are clean');
+}
+
+
+###############################################################################
+# The schema of Redis
+
+sub schema { $text{'docs/redis-schema.md'} // '' }
+
+# the section under a heading
+
+sub section {
+    my ($title) = @_;
+    my ($section) = schema() =~ /^#+ \Q$title\E\n(.*?)(?=^#|\z)/ms;
+
+    return $section // '';
+}
+
+
+sub check_schema_names {
+    my $key = $text{"$mod/store/ngx_xmpp_store_key.c"};
+    my $lua = $text{'redis/xmpp.lua'};
+    my @ctl = map { $text{$_} } grep { m{^$mod/ctl/.*\.c$} } keys %text;
+
+    my ($suffixes) = $key =~ /ngx_xmpp_store_suffixes\[\] = \{(.*?)^\};/ms;
+    my %suffixes = map { $_ => 1 } ($suffixes // '') =~ /ngx_string\("(\w+)/g;
+
+    bad('suffixes', 'were not understood') if keys %suffixes < 4;
+
+    for my $name (sort keys %suffixes) {
+        bad($name, 'no such key') unless schema() =~ /`PREFIX:\{TAG\}:$name\b/;
+        bad($name, 'no section') unless section($name);
+    }
+
+    # keys that are of no account
+
+    for my $name (qw/ secret accounts /) {
+        bad($name, 'is in no source')
+            unless grep { /"%V:$name"|":$name:"/ }
+                   @ctl, $text{"$mod/store/ngx_xmpp_store.c"};
+        bad($name, 'no such key') unless schema() =~ /`PREFIX:$name\b/;
+        bad($name, 'no section') unless section($name);
+    }
+
+    # the names that xmppctl makes are those of the server
+
+    for my $name (join('', @ctl) =~ /&jid->bare, "(\w+)"/g) {
+        bad($name, 'only xmppctl knows this key') unless $suffixes{$name};
+    }
+
+    bad('channel', 'not described')
+        unless $key =~ m{^ \* +PREFIX/DB:\{TAG\} }m
+               && section('The channel and the bell')
+                  =~ m{^    PREFIX/DB:\{TAG\}$}m;
+
+    # fields of the records, and of an account
+
+    my %fields = map { $_ => 1 }
+        $lua =~ /'H(?:GET|SET|DEL)', [\w\[\]]+, '(\w)'/g,
+        $lua =~ /raise\([\w\[\]]+, '(\w)'\)/g,
+        $lua =~ /field = '(\w)' \.\./g;
+
+    is_same('sessions', 'fields', join(' ', sort keys %fields),
+            join(' ', sort { $a cmp $b }
+                           section('sessions') =~ /^\| `(\w)`/mg));
+
+    my ($scram) = $text{"$mod/util/ngx_xmpp_scram_keys.c"}
+                  =~ /ngx_xmpp_scram_fields\[.*?\] = \{(.*?)\};/s;
+
+    is_same('account', 'fields',
+            join(' ', sort 'created', ($scram // '') =~ /"([^"]+)"/g),
+            join(' ', sort { $a cmp $b }
+                           section('account') =~ /^\| `([\w-]+)`/mg));
+}
+
+
+sub check_schema_letters {
+    my $header = $text{"$mod/store/ngx_xmpp_store.h"};
+    my $lua = $text{'redis/xmpp.lua'};
+    my $bell = section('The channel and the bell');
+
+    my %rung = map { $_ => 1 } $lua =~ /\bring\([^,]+, [^,]+, '(\w)'/g;
+    my $rung = join ' ', sort keys %rung;
+
+    is_same('bells', 'in store.h', $rung,
+            join(' ', sort $header =~ /define NGX_XMPP_BELL_\w+ +'(\w)'/g));
+    is_same('bells', 'described', $rung,
+            join(' ', sort $bell =~ /^\| `(\w)` \| [^|]+ \| [^|]+ \|/mg));
+
+    my ($version) = $lua =~ /'(\d)' \.\. kind/;
+    is_same('bells', 'version', $version, $bell =~ /`VERSION` \| `(\d)`/);
+
+    is_same('kinds', 'described',
+            join(' ', sort $header =~ /define NGX_XMPP_STORE_\w+ +'(\w)'/g),
+            join(' ', sort { $a cmp $b } section('xmpp1_route')
+                           =~ /(?<=[ ])`(\w)` \w+(?=[,\n])/g));
+}
+
+
+# Each Function with its number of keys and arguments, and all its answers
+
+sub check_functions {
+    my $lua = $text{'redis/xmpp.lua'};
+    my %functions = ($lua =~ /register_function\('(\w+)', (\w+)\)/g,
+        $lua =~ /register_function\{\ function_name\ =\ '(\w+)',
+                 \ callback\ =\ (\w+)/gx);
+
+    bad('redis/xmpp.lua', 'no Functions were found') if keys %functions < 5;
+
+    for my $name (schema() =~ /^### (xmpp\d+_\w+)/mg) {
+        bad($name, 'is no Function') unless $functions{$name};
+    }
+
+    for my $file (@c, grep { m{^$mod/ctl/} } keys %text) {
+        for my $name ($text{$file} =~ /"(xmpp\d+_\w+)"/g) {
+            bad($file, "there is no Function $name") unless $functions{$name};
+        }
+    }
+
+    for my $name (sort keys %functions) {
+        my $section = section($name);
+        my ($comment, $body) = $lua =~ /^--\n((?:--[^\n]*\n)+)
+            local\ function\ $functions{$name}\(keys,\ args\)\n(.*?)^end$/msx
+            or bad($name, 'was not found') && next;
+
+        my ($keys) = $comment =~ /^-- keys: (.*)$/m;
+        my ($listed) = $section =~ /^Keys: (.*?)\.$/ms;
+
+        is_same($name, 'keys', scalar split(/, /, $keys),
+                scalar split(/,\s/, $listed // ''));
+
+        my ($arguments) = sort { $b <=> $a } $body =~ /\bargs\[(\d+)\]/g;
+
+        is_same($name, 'arguments', $arguments,
+                scalar(() = $section =~ /^\d+\. /mg));
+
+        my %answers = map { $_ => 1 }
+            $body =~ /\breturn \{ '(\w+)'/g, $body =~ /\breply = \{ '(\w+)'/g;
+
+        is_same($name, 'answers', join(' ', sort keys %answers),
+                join(' ', sort $section =~ /^\| `([a-z]{2,})`/mg));
+    }
+}
+
+
+# A Redis user with the rights in the schema suffices
+
+sub check_acl {
+    my $port = Test::XMPP::Process::free_port();
+    my $t = Test::XMPP->new(hosts => 0, workers => 1, redis =>
+        { port => $port, bind => '127.0.0.1' }, users => [ qw/ alice bob / ]);
+
+    my ($rights) = schema() =~ /^ACL SETUSER xmpp (.*?)^```/ms;
+
+    ok($rights, 'the schema has rights for a user of Redis') or return;
+
+    $t->config(<<"EOF");
+%%GLOBALS%%
+events { worker_connections 1024; }
+stream {
+    xmpp_redis redis://xmpp:secret\@127.0.0.1:$port;
+    xmpp_host localhost {
+        ssl_certificate     %%TESTDIR%%/localhost.pem;
+        ssl_certificate_key %%TESTDIR%%/localhost.key;
+    }
+    server { listen 127.0.0.1:%%PORT_0%%; xmpp_c2s; }
+}
+EOF
+    $t->run();
+    $t->redis()->command('ACL', 'SETUSER', 'xmpp', split ' ', $rights);
+    $t->start_host();
+    $t->await_log(qr/subscriber connection is ready/);
+
+    my $alice = $t->online('alice', resource => 'desk');
+    my $bob = $t->online('bob');
+
+    $alice->message($bob->bare(), 'hello');
+    ok($bob->pick(name => 'message', body => 'hello'), 'they suffice to chat,');
+
+    my $again = $t->online('alice', resource => 'desk');
+    $again->close();
+
+    # routed behind the end of that session, by the same worker
+    $bob->message($again->bare(), 'still there?', id => 'gone');
+    is($bob->pick(name => 'message', id => 'gone')->error(),
+       'cancel service-unavailable', 'to displace, and to leave;');
+
+    is(scalar @{ $t->redis()->command('ACL', 'LOG') }, 0,
+       'nothing was denied');
     is(join("\n", $t->stop()), '', 'logs are clean');
 }
