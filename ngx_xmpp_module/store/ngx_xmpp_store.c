@@ -30,7 +30,8 @@ static ngx_int_t ngx_xmpp_store_load(ngx_xmpp_store_t *store,
     ngx_uint_t flags);
 static void ngx_xmpp_store_loaded(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
-static void ngx_xmpp_store_keyed(void *data, redisReply *reply,
+static void ngx_xmpp_store_agree(ngx_xmpp_store_t *store);
+static void ngx_xmpp_store_agreed(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
     ngx_str_t *message);
@@ -44,6 +45,7 @@ static ngx_int_t ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req,
     redisReply *reply);
 static void ngx_xmpp_store_outcome(redisReply *reply,
     ngx_xmpp_store_result_t *res);
+static ngx_uint_t ngx_xmpp_store_refused(redisReply *reply);
 static uint64_t ngx_xmpp_store_uint(redisReply *reply, size_t n);
 
 
@@ -69,7 +71,8 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
 
     ngx_queue_init(&store->posts);
 
-    p = ngx_pnalloc(pool, conf->prefix.len + 1 + NGX_INT_T_LEN);
+    p = ngx_pnalloc(pool, 2 * conf->prefix.len + sizeof("/:secret")
+                          + NGX_INT_T_LEN);
     if (p == NULL) {
         return NULL;
     }
@@ -77,6 +80,10 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     store->channels.data = p;
     p = ngx_sprintf(p, "%V/%ui", &conf->prefix, conf->redis.db);
     store->channels.len = p - store->channels.data;
+
+    store->secret_key.data = p;
+    p = ngx_sprintf(p, "%V:secret", &conf->prefix);
+    store->secret_key.len = p - store->secret_key.data;
 
     conf->redis.message = ngx_xmpp_store_message;
     conf->redis.state = ngx_xmpp_store_state_handler;
@@ -137,9 +144,6 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
 {
     ngx_xmpp_store_t *store = data;
 
-    u_char     fresh[32], *p;
-    ngx_str_t  argv[5];
-
     if (!subscriber) {
         store->loaded = 0;
 
@@ -150,27 +154,8 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
             }
         }
 
-        if (ready && !store->keyed
-            && ngx_xmpp_id_random(fresh, sizeof(fresh) / 2) == NGX_OK)
-        {
-            /* the first worker of the cluster decides, all others read */
-
-            p = ngx_pnalloc(ngx_cycle->pool, store->prefix.len + 16);
-            if (p != NULL) {
-                ngx_str_set(&argv[0], "SET");
-                argv[1].data = p;
-                argv[1].len = ngx_sprintf(p, "%V:secret", &store->prefix) - p;
-                argv[2].data = fresh;
-                argv[2].len = sizeof(fresh);
-                ngx_str_set(&argv[3], "NX");
-                ngx_str_set(&argv[4], "GET");
-
-                ngx_memcpy(store->secret_data, fresh, sizeof(fresh));
-
-                (void) ngx_xmpp_redis_command(store->redis,
-                                              NGX_XMPP_REDIS_SETUP, 5, argv,
-                                              ngx_xmpp_store_keyed, store);
-            }
+        if (ready) {
+            ngx_xmpp_store_agree(store);
         }
     }
 
@@ -221,10 +206,40 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
 }
 
 
+/*
+ * The first worker of the cluster decides on the secret, all others read it;
+ * after a loss of all data whoever comes back first puts its own there.
+ */
+
+static void
+ngx_xmpp_store_agree(ngx_xmpp_store_t *store)
+{
+    ngx_str_t  argv[5];
+
+    if (store->secret.len == 0
+        && ngx_xmpp_id_random(store->secret_data,
+                              sizeof(store->secret_data) / 2)
+           != NGX_OK)
+    {
+        return;
+    }
+
+    ngx_str_set(&argv[0], "SET");
+    argv[1] = store->secret_key;
+    argv[2].data = store->secret_data;
+    argv[2].len = sizeof(store->secret_data);
+    ngx_str_set(&argv[3], "NX");
+    ngx_str_set(&argv[4], "GET");
+
+    (void) ngx_xmpp_redis_command(store->redis, NGX_XMPP_REDIS_SETUP, 5, argv,
+                                  ngx_xmpp_store_agreed, store);
+}
+
+
 /* GET gives what was there: ours was written only if there was nothing */
 
 static void
-ngx_xmpp_store_keyed(void *data, redisReply *reply,
+ngx_xmpp_store_agreed(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status)
 {
     ngx_xmpp_store_t *store = data;
@@ -241,7 +256,6 @@ ngx_xmpp_store_keyed(void *data, redisReply *reply,
 
     store->secret.data = store->secret_data;
     store->secret.len = sizeof(store->secret_data);
-    store->keyed = 1;
 }
 
 
@@ -540,6 +554,13 @@ ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
     case REDIS_REPLY_ARRAY:
         break;
 
+    case REDIS_REPLY_ERROR:
+        if (ngx_xmpp_store_refused(reply)) {
+            res->rc = NGX_AGAIN;
+        }
+
+        return;
+
     default:
         return;
     }
@@ -566,6 +587,33 @@ ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
     } else {
         res->rc = NGX_DECLINED;
     }
+}
+
+
+/* errors that Redis gives before it runs anything: memory, state, rights */
+
+static ngx_uint_t
+ngx_xmpp_store_refused(redisReply *reply)
+{
+    static const ngx_str_t  errors[] = {
+        ngx_string("OOM "),
+        ngx_string("BUSY "),
+        ngx_string("MISCONF "),
+        ngx_string("NOPERM "),
+        ngx_string("NOREPLICAS ")
+    };
+
+    ngx_uint_t  i;
+
+    for (i = 0; i < sizeof(errors) / sizeof(ngx_str_t); i++) {
+        if ((size_t) reply->len >= errors[i].len
+            && ngx_memcmp(reply->str, errors[i].data, errors[i].len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

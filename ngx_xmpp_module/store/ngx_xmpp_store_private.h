@@ -20,7 +20,8 @@ struct ngx_xmpp_store_s {
     ngx_log_t                  *log;
     ngx_str_t                   prefix;
     ngx_str_t                   channels;     /* prefix and database */
-    ngx_str_t                   secret;
+    ngx_str_t                   secret;       /* len 0: not agreed on yet */
+    ngx_str_t                   secret_key;
     u_char                      secret_data[32];
 
     ngx_xmpp_store_bell_pt      bell;
@@ -31,7 +32,6 @@ struct ngx_xmpp_store_s {
     ngx_queue_t                 posts;        /* what nobody waits for */
 
     unsigned                    loaded:1;     /* Functions are there */
-    unsigned                    keyed:1;      /* the secret is known */
 };
 
 
