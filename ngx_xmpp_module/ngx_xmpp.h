@@ -357,6 +357,7 @@ typedef struct {
     ngx_uint_t                  auth_attempts;
     size_t                      preauth_bytes;
     ngx_xmpp_xml_limits_t       limits;
+    ngx_xmpp_xml_limits_t       preauth;        /* before authentication */
     size_t                      output_queue;
     ngx_msec_t                  send_timeout;
     ngx_uint_t                  max_sessions;

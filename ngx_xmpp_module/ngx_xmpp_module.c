@@ -312,6 +312,12 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 60000);
     ngx_conf_merge_uint_value(conf->max_sessions, prev->max_sessions, 32);
 
+    /* what is needed until then is small, and a tree is more than its bytes */
+
+    conf->preauth = conf->limits;
+    conf->preauth.max_depth = ngx_min(conf->limits.max_depth, 8);
+    conf->preauth.max_elements = ngx_min(conf->limits.max_elements, 32);
+
     if (conf->output_queue < conf->limits.max_stanza) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"xmpp_output_queue\" must not be less than "

@@ -62,7 +62,7 @@ ngx_xmpp_stream_create(ngx_stream_session_t *s,
     st->deadline = ngx_current_msec + st->conf->auth_timeout;
 
     st->parser = ngx_xmpp_parser_create(s->connection->pool,
-                                        &st->conf->limits,
+                                        &st->conf->preauth,
                                         ngx_xmpp_stream_pool, st);
     if (st->parser == NULL) {
         return NULL;
@@ -581,6 +581,7 @@ ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st, ngx_str_t *user)
     /* RFC 6120, 6.4.6: both discard what they knew of the stream */
 
     ngx_xmpp_parser_reset(st->parser);
+    ngx_xmpp_parser_limits(st->parser, &st->conf->limits);
 
     st->opened = 0;
     st->state = NGX_XMPP_ST_HEADER;

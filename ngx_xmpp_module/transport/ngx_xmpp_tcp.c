@@ -388,7 +388,20 @@ ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
         return NGX_ERROR;
     }
 
-    if (st->out_size + pkt->len > st->conf->output_queue) {
+    /*
+     * What the socket would take is no backlog, and a packet by itself is
+     * none either: escaping may make it longer than xmpp_max_stanza.
+     */
+
+    if (st->out_size + pkt->len > st->conf->output_queue
+        && st->nginx->connection->write->ready
+        && ngx_xmpp_tcp_flush(st) == NGX_ERROR)
+    {
+        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+        return NGX_ERROR;
+    }
+
+    if (st->out_size && st->out_size + pkt->len > st->conf->output_queue) {
         ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
                       "client does not read: %uz bytes are waiting for it",
                       st->out_size);

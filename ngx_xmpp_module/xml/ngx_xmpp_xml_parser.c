@@ -268,6 +268,7 @@ ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p, ngx_xmpp_xml_t **e)
     p->cur = NULL;
     p->text = NULL;
     p->bytes = 0;
+    p->spaces = 0;
     p->elements = 0;
     p->begun = 0;
 

@@ -31,6 +31,10 @@
 #define NGX_XMPP_XML_ROOT_MAX   2048
 #define NGX_XMPP_XML_LANG_MAX   255
 
+/* namespaces of a stanza, written out: at most so many times what was read */
+#define NGX_XMPP_XML_NS_TIMES   4
+#define NGX_XMPP_XML_NS_MIN     16384
+
 
 /* what has to be known to open the stream once more in a new context */
 typedef struct {
@@ -68,6 +72,8 @@ struct ngx_xmpp_parser_s {
     uint32_t                    depth;
     uint32_t                    elements;     /* of this stanza */
     uint32_t                    attrs;        /* of the tag being scanned */
+    size_t                      spaces;       /* bytes of namespaces, repeated
+                                                 wherever a prefix was used */
 
     u_char                      state;        /* of the scanner */
     u_char                      match;

@@ -19,6 +19,8 @@ static void ngx_xmpp_xml_sax_start(void *data, const xmlChar *name,
 static ngx_int_t ngx_xmpp_xml_sax_limits(ngx_xmpp_parser_t *p);
 static ngx_int_t ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p,
     const xmlChar *prefix, const xmlChar *uri, int n, const xmlChar **ns);
+static ngx_int_t ngx_xmpp_xml_sax_spaces(ngx_xmpp_parser_t *p,
+    const xmlChar *uri, int n, const xmlChar **attrs);
 static ngx_xmpp_xml_t *ngx_xmpp_xml_sax_element(ngx_xmpp_parser_t *p,
     const xmlChar *name, const xmlChar *uri, int n, const xmlChar **attrs);
 static size_t ngx_xmpp_xml_sax_ns(ngx_xmpp_xml_t *parent, const xmlChar *uri,
@@ -108,6 +110,10 @@ ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
         if (p->pool == NULL) {
             goto nomem;
         }
+    }
+
+    if (ngx_xmpp_xml_sax_spaces(p, uri, attrs_n, attrs) != NGX_OK) {
+        return;
     }
 
     e = ngx_xmpp_xml_sax_element(p, name, uri, attrs_n, attrs);
@@ -214,6 +220,39 @@ ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p, const xmlChar *prefix,
                 return NGX_DECLINED;
             }
         }
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * A prefix of one letter may stand for a namespace of any length, and the tree
+ * and the writer have that in full for each element and attribute: what this
+ * adds to a stanza is limited to a multiple of what was read of it.
+ */
+
+static ngx_int_t
+ngx_xmpp_xml_sax_spaces(ngx_xmpp_parser_t *p, const xmlChar *uri, int n,
+    const xmlChar **attrs)
+{
+    ngx_str_t  ns;
+
+    (void) ngx_xmpp_xml_sax_ns(p->cur, uri, &ns);
+
+    if (p->cur == NULL || !ngx_xmpp_xml_same(&ns, &p->cur->ns)) {
+        p->spaces += ns.len;
+    }
+
+    for ( /* void */ ; n; n--, attrs += 5) {
+        (void) ngx_xmpp_xml_sax_ns(NULL, attrs[2], &ns);
+        p->spaces += ns.len;
+    }
+
+    if (p->spaces > NGX_XMPP_XML_NS_MIN + NGX_XMPP_XML_NS_TIMES * p->bytes) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_TOO_BIG,
+                             "too long namespaces");
+        return NGX_DECLINED;
     }
 
     return NGX_OK;

@@ -1,0 +1,117 @@
+#!/usr/bin/perl
+
+# What is small on the wire and large in memory: prefixes that stand for long
+# namespaces, elements before authentication, and characters that are escaped.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::XMPP;
+use Test::XMPP::Process;
+
+my $t = Test::XMPP->new(users => [ qw/ alice bob / ], workers => 1)
+                  ->only_ours('has limits of its own');
+
+$t->config(<<'EOF');
+%%GLOBALS%%
+events {
+    worker_connections  1024;
+}
+
+stream {
+    xmpp_redis     unix:%%REDIS%%;
+    xmpp_starttls  on;
+
+    xmpp_host localhost {
+        ssl_certificate      %%TESTDIR%%/localhost.pem;
+        ssl_certificate_key  %%TESTDIR%%/localhost.key;
+    }
+
+    server {
+        listen  127.0.0.1:%%PORT_0%%;
+        xmpp_c2s;
+    }
+}
+EOF
+
+$t->run();
+
+sub plain {
+    my ($user, %opt) = @_;
+
+    return $t->client($user, tls => 'none', mechanism => 'SCRAM-SHA-1', %opt);
+}
+
+
+###############################################################################
+# Before authentication a connection has little
+
+my %flood = (
+    'elements' => '<x>' . '<a/>' x 100,
+    'depth' => '<a>' x 10,
+    'a long namespace' => "<x xmlns:p='urn:" . 'u' x 7000 . "'>"
+                          . '<p:a/>' x 20,
+);
+
+for my $what (sort keys %flood) {
+    my $c = plain('alice')->connect();
+
+    $c->open_stream();
+    $c->send($flood{$what});
+    ok($c->expect_stream_error('policy-violation'),
+       "before authentication: $what");
+}
+
+
+###############################################################################
+# A prefix is no way to repeat a long namespace
+
+my $bob = plain('bob', resource => 'b')->login();
+my $to = $bob->jid();
+my $p = "xmlns:p='urn:" . 'u' x 60_000 . "'";
+
+my %long = (
+    'of elements'   => "<x xmlns='urn:x' $p>" . '<p:a/>' x 100 . '</x>',
+    'of attributes' => "<x $p>" . "<a p:a=''/>" x 100 . '</x>',
+);
+
+for my $what (sort keys %long) {
+    my $alice = plain('alice')->login();
+
+    $alice->send("<message to='$to'>$long{$what}</message>");
+    ok($alice->expect_stream_error('policy-violation'),
+       "a namespace too long and too often: $what");
+}
+
+ok($bob->sync(), 'nobody else notices');
+
+my $alice = plain('alice')->login();
+
+$alice->send("<message to='$to'><x xmlns='urn:x' xmlns:p='urn:"
+             . 'u' x 100 . "'>" . '<p:a/>' x 100 . '</x></message>');
+ok($bob->expect('message', xpath => "count(*/*) = 100"),
+   'as it is used in practice, it is delivered');
+
+
+###############################################################################
+# Escaped, a stanza within the limit may be longer than xmpp_output_queue
+
+for my $stanza ("<message to='$to'><x a='" . '"' x 250_000 . "'/></message>",
+                "<message to='$to'><body>" . '>' x 250_000
+                . '</body></message>')
+{
+    $alice->send($stanza) for 1, 2;
+
+    for my $n (1, 2) {
+        ok($bob->expect('message', xpath => 'string-length(*/@a) = 250000'
+                                            . ' or string-length(c:body)'
+                                            . ' = 250000'),
+           "a stanza that grows is delivered: $n");
+    }
+}
+
+$t->done();
