@@ -326,7 +326,7 @@ sub slow_reader {
     $deaf->{deaf} = 1;
 
     my ($sent, $gone) = (0, 0);
-    my $stop = time() + 60;
+    my $stop = time() + 30;
     my $body = 'x' x 16000;
 
     # bob/deaf is no resource any more when this comes back as an error
@@ -365,9 +365,10 @@ cmp_ok($messages * 16000, '<', 4_000_000, 'soon after the limit');
 # With a queue that takes everything the clock decides.  Between the messages
 # wait a little for whatever comes, so that the second can pass.
 
-slow_reader('xmpp_send_timeout', 3, sub {
+$messages = slow_reader('xmpp_send_timeout', 3, sub {
     my ($sent, $sender) = @_;
     $sender->wait(sub { @{ $sender->{events} } }, 0.2) if $sent > 200;
 });
+cmp_ok($messages * 16000, '<', 32_000_000, 'long before the queue was full');
 
 $t->done();
