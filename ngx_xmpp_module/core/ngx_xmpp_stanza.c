@@ -18,6 +18,8 @@ typedef struct {
 
 static ngx_int_t ngx_xmpp_stanza_kind(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_stanza_iq(ngx_xmpp_stanza_t *stz, ngx_str_t *type);
+static ngx_int_t ngx_xmpp_stanza_index(const ngx_str_t *names,
+    ngx_str_t *type);
 static ngx_xmpp_type_e ngx_xmpp_stanza_message(ngx_str_t *type);
 static ngx_int_t ngx_xmpp_stanza_presence(ngx_xmpp_stanza_t *stz,
     ngx_str_t *type);
@@ -170,6 +172,23 @@ ngx_xmpp_stanza_kind(ngx_xmpp_stanza_t *stz)
 }
 
 
+/* the place of a type in a list of names, or NGX_DECLINED */
+
+static ngx_int_t
+ngx_xmpp_stanza_index(const ngx_str_t *names, ngx_str_t *type)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; names[i].len; i++) {
+        if (ngx_xmpp_str_eq(type, &names[i])) {
+            return i;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
 /* RFC 6121, 5.2.2: an unknown type is "normal" */
 
 static ngx_xmpp_type_e
@@ -179,18 +198,15 @@ ngx_xmpp_stanza_message(ngx_str_t *type)
         ngx_string("chat"),
         ngx_string("headline"),
         ngx_string("groupchat"),
-        ngx_string("error")
+        ngx_string("error"),
+        ngx_null_string
     };
 
-    ngx_uint_t  i;
+    ngx_int_t  i;
 
-    for (i = 0; i < sizeof(names) / sizeof(ngx_str_t); i++) {
-        if (ngx_xmpp_str_eq(type, &names[i])) {
-            return NGX_XMPP_TYPE_CHAT + i;
-        }
-    }
+    i = ngx_xmpp_stanza_index(names, type);
 
-    return NGX_XMPP_TYPE_NONE;
+    return (i == NGX_DECLINED) ? NGX_XMPP_TYPE_NONE : NGX_XMPP_TYPE_CHAT + i;
 }
 
 
@@ -206,10 +222,11 @@ ngx_xmpp_stanza_presence(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
         ngx_string("subscribed"),
         ngx_string("unsubscribe"),
         ngx_string("unsubscribed"),
-        ngx_string("probe")
+        ngx_string("probe"),
+        ngx_null_string
     };
 
-    ngx_uint_t  i;
+    ngx_int_t  i;
 
     stz->type = NGX_XMPP_TYPE_NONE;
 
@@ -217,14 +234,15 @@ ngx_xmpp_stanza_presence(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
         return NGX_OK;
     }
 
-    for (i = 0; i < sizeof(names) / sizeof(ngx_str_t); i++) {
-        if (ngx_xmpp_str_eq(type, &names[i])) {
-            stz->type = NGX_XMPP_TYPE_ERROR + i;
-            return NGX_OK;
-        }
+    i = ngx_xmpp_stanza_index(names, type);
+
+    if (i == NGX_DECLINED) {
+        return NGX_XMPP_E_BAD_REQUEST;
     }
 
-    return NGX_XMPP_E_BAD_REQUEST;
+    stz->type = NGX_XMPP_TYPE_ERROR + i;
+
+    return NGX_OK;
 }
 
 
@@ -237,10 +255,11 @@ ngx_xmpp_stanza_iq(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
         ngx_string("get"),
         ngx_string("set"),
         ngx_string("result"),
-        ngx_string("error")
+        ngx_string("error"),
+        ngx_null_string
     };
 
-    ngx_uint_t  i;
+    ngx_int_t  i;
 
     stz->mask = NGX_XMPP_IQ_GET;
 
@@ -248,13 +267,9 @@ ngx_xmpp_stanza_iq(ngx_xmpp_stanza_t *stz, ngx_str_t *type)
         return NGX_XMPP_E_BAD_REQUEST;
     }
 
-    for (i = 0; i < sizeof(names) / sizeof(ngx_str_t); i++) {
-        if (ngx_xmpp_str_eq(type, &names[i])) {
-            break;
-        }
-    }
+    i = ngx_xmpp_stanza_index(names, type);
 
-    if (i == sizeof(names) / sizeof(ngx_str_t)) {
+    if (i == NGX_DECLINED) {
         return NGX_XMPP_E_BAD_REQUEST;
     }
 
