@@ -163,9 +163,22 @@ refused('RFC 6120, 4.9.3.22: UTF-16 declared',
         $t->ours() ? 'unsupported-encoding' : $encoding,
         $c->header(decl => "<?xml version='1.0' encoding='UTF-16'?>"))
     unless $t->peer() eq 'ejabberd';                          # takes it
-refused('RFC 6120, 4.9.3.22: UTF-16 in fact', $encoding,
-        join '', map { "\0$_" } split //, "\xFE\xFF" . $c->header(), 2)
-    unless $t->peer();
+
+my %utf16 = (
+    'UTF-16BE with a mark'    => "\xFE\xFF" . pack('n*', unpack 'C*',
+                                                   $c->header()),
+    'UTF-16LE with a mark'    => "\xFF\xFE" . pack('v*', unpack 'C*',
+                                                   $c->header()),
+    'UTF-16BE without a mark' => pack('n*', unpack 'C*', $c->header()),
+    'UTF-16LE without a mark' => pack('v*', unpack 'C*', $c->header()),
+    'UTF-32BE'                => pack('N*', unpack 'C*', $c->header()),
+);
+
+for my $name ($t->ours() ? sort keys %utf16 : ()) {
+    refused("RFC 6120, 4.9.3.22: $name", $name =~ /LE without/ ? $encoding
+            : 'unsupported-encoding', $utf16{$name});
+}
+
 refused('XML 1.1', qr/^(?:not-well-formed|bad-format|unsupported-encoding
                         |restricted-xml|invalid-xml)$/x,
         $c->header(decl => "<?xml version='1.1'?>"))
@@ -294,6 +307,27 @@ $c->send("\n\n \t");
 ok($c->sync(), 'RFC 6120, 4.6.1: white space keeps the stream');
 $c->send('</stream:stream>');
 ok($c->expect_end(), 'RFC 6120, 4.4: closed after login');
+
+# from of the header: one's own after authentication, or it is an error
+
+if ($t->ours()) {
+    for my $from ("alice\@$domain", "ALICE\@$domain") {
+        $c = $t->client('alice');
+        $c->secure();
+        $c->authenticate();
+        ok(eval { $c->open_stream(from => $from); $c->bind() },
+           "RFC 6120, 4.7.1: from='$from' of the header");
+    }
+
+    for my $from ("bob\@$domain", "alice\@second.test", $domain, '@', '') {
+        $c = $t->client('alice');
+        $c->secure();
+        $c->authenticate();
+        $c->send_header(from => $from);
+        ok($c->recv_header() && $c->expect_stream_error('invalid-from'),
+           "RFC 6120, 4.9.3.9: from='$from' of the header");
+    }
+}
 
 # what came with the end of the stream is not read any more
 
