@@ -49,6 +49,9 @@ generated('docs/modules/README.md', 'directives');
 rule('each key, channel and field is in the schema', \&check_schema_names);
 rule('each bell and kind is in the schema', \&check_schema_letters);
 rule('each Function is in the schema', \&check_functions);
+rule('what links point to is there', \&check_links);
+rule('what pages name is there', \&check_names);
+rule('what comments point to is there', \&check_comments);
 check_examples();
 check_acl();
 
@@ -274,10 +277,11 @@ sub default_of {
 
     return undef unless $d->{field};
 
-    return $source =~ /\bngx_xmpp_feature_merge_on\b/ ? 'on' : 'unknown'
-        if $d->{setter} eq 'ngx_conf_set_flag_slot';
+    return 'on' if $d->{setter} eq 'ngx_conf_set_flag_slot'
+                   && $source =~ /\bngx_xmpp_feature_merge_on\b/;
 
-    if ($source =~ /ngx_conf_merge_\w+_value\(conf->$field,\s*prev->$field,
+    if ($source =~ /ngx_conf_merge_(?:\w+_)?value\(conf->$field,
+                    \s*prev->$field,
                     \s*([^;]+)\);/x
         || $source =~ /ngx_conf_init_\w+_value\(\w+->$field,\s*(\w+)\)/
         || $source =~ /ngx_str_set\(&\w+->$field,\s*"([^"]*)"\)/)
@@ -286,6 +290,9 @@ sub default_of {
     }
 
     return 'unknown' unless defined $value;
+
+    return $value ? 'on' : 'off'
+        if $d->{setter} eq 'ngx_conf_set_flag_slot';
 
     if (%names) {
         my @names = map { $names{$_} // () } $value =~ /\w+/g;
@@ -358,6 +365,10 @@ sub check_figures {
         [ "$mod/im/ngx_xmpp_presence_module.c", qr/_DIRECTED +(\d+)/,
           'docs/modules/presence.md', qr/remembers up to ([\d,]+)/ ],
         [ $parser, qr/_ROOT_MAX +(\d+)/, $core, qr/may take (\d+) bytes/ ],
+        [ "$mod/ngx_xmpp_module.c", qr/ngx_min\(.*max_elements, (\d+)/,
+          $core, qr/more than (\d+) elements/ ],
+        [ "$mod/ngx_xmpp_module.c", qr/ngx_min\(.*max_depth, (\d+)/,
+          $core, qr/be more than (\d+) deep/ ],
         [ $parser, qr/_LANG_MAX +(\d+)/, $core, qr/its `xml:lang` (\d+)/ ],
         [ 'redis/xmpp.lua', qr/'EXPIRE', keys\[3\], (\d+)/,
           $schema, qr/:seen:PERIOD` .* (\d+) s / ],
@@ -613,4 +624,117 @@ EOF
     is(scalar @{ $t->redis()->command('ACL', 'LOG') }, 0,
        'nothing was denied');
     is(join("\n", $t->stop()), '', 'logs are clean');
+}
+
+
+###############################################################################
+# What pages and comments point to
+
+# the text without blocks of code
+
+sub prose {
+    my ($page) = @_;
+
+    return $text{$page} =~ s/^```.*?^```$//msgr =~ s/^ {4}.*$//mgr;
+}
+
+
+sub check_links {
+    for my $page (grep { /\.md$/ } sort keys %text) {
+        my $prose = prose($page);
+        my @targets = $prose =~ /\]\(([^)\s]+)\)/g;
+
+        push @targets, $prose =~ /^\[\w+\]: (\S+)$/mg;
+
+        for my $target (grep { !/^https?:/ } @targets) {
+            my ($file, $anchor) = split /#/, $target, 2;
+
+            my $path = length $file ? clean(dirname($page) . "/$file") : $page;
+
+            if (!-e $path) {
+                bad($page, "there is no $path");
+                next;
+            }
+
+            next unless defined $anchor;
+
+            my %anchors = map { anchor_of($_) => 1 }
+                          ($text{$path} // '') =~ /^#+ (.*)$/mg;
+
+            bad($page, "no heading for #$anchor in $path")
+                unless $anchors{$anchor};
+        }
+    }
+}
+
+
+sub clean {
+    my ($path) = @_;
+
+    1 while $path =~ s{(?:^|/)\K[^/.]+/\.\./|^\./|/\K\./}{};
+    return $path;
+}
+
+
+sub anchor_of { return lc($_[0]) =~ s/[^\w\s-]//gr =~ s/ /-/gr }
+
+
+# Files, functions, types and constants named in prose exist; those of the
+# example in adding-a-xep.md are the word it invents.
+
+sub check_names {
+    my $sources = join "\n", map { $text{$_} }
+                  grep { /\.[ch]$|\.lua$/ } sort keys %text;
+    my %word = map { $_ => 1 } $sources =~ /\b((?:ngx|NGX)_\w+)\b/g;
+
+    for my $page (grep { m{^docs/} } sort keys %text) {
+        for my $code (prose($page) =~ /`([^`\n]+)`/g) {
+            next if $page =~ /adding-a-xep/
+                    && $code =~ /(?<![a-z])last(?![a-z])/;
+
+            for my $name ($code =~ /\b((?:ngx|NGX)_xmpp_\w+[a-z0-9])\b/gi) {
+                bad($page, "nothing is called $name")
+                    unless $word{$name} || grep { m{/\Q$name\E\.\w+$} }
+                                           keys %text;
+            }
+
+            next unless $code =~ m{^[\w./-]+$} && $code !~ m{^/}
+                        && $code =~ m{^[\w.-]+/|\.(?:c|h|lua|md|t)$};
+
+            next if $code =~ m{^(?:PREFIX|nginx\.conf)};
+
+            bad($page, "there is no $code")
+                unless grep { -e } $code, "$mod/$code", glob "$mod/*/$code";
+        }
+    }
+}
+
+
+sub check_comments {
+    for my $file (sort keys %text) {
+        for my $rule ($text{$file} =~ /cluster\.md,\s(?:[*-]+\s)?rules?
+                                       \s(?:[*-]+\s)?(\d+)/gx)
+        {
+            bad($file, "there is no rule $rule")
+                unless $text{'docs/internals/cluster.md'} =~ /^### $rule\. /m;
+        }
+
+        next if $file =~ /\.md$/;
+
+        for my $path ($text{$file} =~ m{\b(docs/[\w/.-]+\.md)\b}g) {
+            bad($file, "there is no $path") unless -e $path;
+        }
+    }
+
+    my $folder = 'docs/internals/decisions';
+
+    for my $page (grep { m{^$folder/\d} } sort keys %text) {
+        my $name = basename($page);
+        my ($number, $title) = $text{$page} =~ /\A# (\d+)\. (.*)$/m;
+
+        bad($page, 'is not in the list of decisions')
+            if $name !~ /^0*$number-/
+               || index($text{"$folder/README.md"},
+                        "\n$number. [$title]($name)\n") < 0;
+    }
 }
