@@ -354,15 +354,16 @@ SKIP: {
 
     # Each cut in turn; $carol's round trip is the pause.
 
-    for (my $at = 1; $at < length $stanza; $at += $t->ours() ? 1 : 9) {
+    my $at;
+
+    for ($at = 1; $at < length $stanza; $at += $t->ours() ? 1 : 9) {
         $c->send(substr $stanza, 0, $at);
         $carol->sync();
         $c->send(substr $stanza, $at);
-        $bob->expect('message', xpath => $whole)
-            or fail("a pause at byte $at");
+        $bob->expect('message', xpath => $whole) or last;
     }
 
-    pass('a pause within a stanza, at every byte');
+    cmp_ok($at, '>=', length $stanza, 'a pause within a stanza, at any byte');
 }
 
 $c->send(' ');
