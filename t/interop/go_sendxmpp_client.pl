@@ -5,10 +5,11 @@
 #
 # go-sendxmpp is no interactive client: one process listens, and each message
 # is sent by a process of its own, which logs in, sends and leaves.  What the
-# listener got from the server is read from its debugging output, so that
-# READY is said only after the server has broadcast the listener's presence
-# to the listener itself (RFC 6121, 4.2.2); before that a message to the bare
-# JID may rightly miss it.
+# listener got from the server is read from its debugging output (on standard
+# error in old versions, on standard output in new ones), so that READY is
+# said only after the server has broadcast the listener's presence to the
+# listener itself (RFC 6121, 4.2.2); before that a message to the bare JID may
+# rightly miss it.
 #
 # The private authority is given to the client's TLS library as the only one
 # (SSL_CERT_FILE); the domain is checked too.
@@ -49,18 +50,21 @@ close $to;
 
 my %buf = map { $_ => '' } ($from, $debug, \*STDIN);
 my $select = IO::Select->new($from, $debug, \*STDIN);
+my $trace = '';
 my ($jid, $ready, $quitting, $why);
 
 while (!$quitting) {
     for my $fh ($select->can_read()) {
-        my $n = sysread($fh, $buf{$fh}, 65536, length $buf{$fh});
+        my $old = length $buf{$fh};
+        my $n = sysread($fh, $buf{$fh}, 65536, $old);
 
         if ($fh == $from) {
             fail() if !$n;
+            debug(substr $buf{$fh}, $old);
             messages();
 
         } elsif ($fh == $debug) {
-            $n ? debug() : $select->remove($debug);
+            $n ? debug(substr $buf{$fh}, $old) : $select->remove($debug);
 
         } else {
             commands();
@@ -97,14 +101,18 @@ sub fail {
 }
 
 sub debug {
+    my ($data) = @_;
+
     return if $ready;
 
-    if (!$jid && $buf{$debug} =~ m!<jid>([^<]+)</jid>!) {
+    $trace .= $data;
+
+    if (!$jid && $trace =~ m!<jid>([^<]+)</jid>!) {
         $jid = $1;
     }
 
     if ($jid
-        && $buf{$debug} =~ /<presence\b[^>]*\bfrom=(['"])\Q$jid\E\1/)
+        && $trace =~ /<presence\b[^>]*\bfrom=(['"])\Q$jid\E\1/)
     {
         $ready = 1;
         print "READY $jid TLS\n";
@@ -115,7 +123,7 @@ sub debug {
 
 sub messages {
     while ($buf{$from} =~ s/^([^\n]*)\n//) {
-        print "MESSAGE $1 $2\n" if $1 =~ /^\S+ (\S+): (.*)$/;
+        print "MESSAGE $1 $2\n" if $1 =~ /^\d\S+ (\S+): (.*)$/;
     }
 }
 

@@ -47,6 +47,16 @@ class Client(slixmpp.ClientXMPP):
                      "ssl_invalid_chain", "stream_error"):
             self.add_event_handler(name, self.failure(name))
 
+    def connect_to(self, host, port, direct):
+        if hasattr(self, "enable_direct_tls"):
+            # slixmpp 1.9 and later; TLS is required unless told otherwise
+            self.enable_direct_tls = direct
+            self.enable_starttls = not direct
+            self.connect(host, port)
+        else:
+            self.connect((host, port), use_ssl=direct,
+                         force_starttls=not direct, disable_starttls=direct)
+
     def failure(self, name):
         def on_failure(what):
             self.finish(1, "FAIL %s %s" % (name, str(what).replace("\n", " ")))
@@ -115,11 +125,10 @@ def main():
     client = Client()
     direct = os.environ.get("XMPP_TLS", "starttls") == "direct"
 
-    client.connect((os.environ["XMPP_HOST"], int(os.environ["XMPP_PORT"])),
-                   use_ssl=direct, force_starttls=not direct,
-                   disable_starttls=direct)
+    client.connect_to(os.environ["XMPP_HOST"], int(os.environ["XMPP_PORT"]),
+                      direct)
 
-    task = asyncio.ensure_future(client.commands())
+    task = client.loop.create_task(client.commands())
     client.loop.run_until_complete(client.done)
     task.cancel()
     sys.exit(client.status)
