@@ -28,6 +28,7 @@ class Client(slixmpp.ClientXMPP):
         super().__init__(os.environ["XMPP_JID"], os.environ["XMPP_PASSWORD"])
 
         self.status = 1
+        self.ready = False
         self.quitting = False
         self.done = self.loop.create_future()
 
@@ -40,7 +41,7 @@ class Client(slixmpp.ClientXMPP):
         self.register_plugin("xep_0199")
         self.register_plugin("xep_0202")
 
-        for name in ("session_start", "message", "disconnected"):
+        for name in ("session_start", "presence", "message", "disconnected"):
             self.add_event_handler(name, getattr(self, "on_" + name))
 
         for name in ("failed_auth", "failed_all_auth", "connection_failed",
@@ -73,8 +74,16 @@ class Client(slixmpp.ClientXMPP):
         if cipher is None:
             self.finish(1, "FAIL no TLS")
             return
+        self.tls = cipher[1]
         self.send_presence()
-        say("READY %s %s" % (self.boundjid.full, cipher[1]))
+
+    # The server has taken our presence when it comes back (RFC 6121, 4.2.2).
+    # Before, a message to the bare JID may rightly miss us.
+
+    def on_presence(self, presence):
+        if presence["from"] == self.boundjid and not self.ready:
+            self.ready = True
+            say("READY %s %s" % (self.boundjid.full, self.tls))
 
     def on_message(self, msg):
         if msg["type"] in ("chat", "normal") and msg["body"]:
