@@ -152,10 +152,9 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
                 ngx_log_error(NGX_LOG_ERR, store->log, 0,
                               "xmpp could not send its Functions to Redis");
             }
-        }
 
-        if (ready) {
             ngx_xmpp_store_agree(store);
+            ngx_xmpp_store_policy_check(store, NGX_XMPP_REDIS_SETUP);
         }
     }
 

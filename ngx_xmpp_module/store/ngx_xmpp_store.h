@@ -122,7 +122,10 @@ ngx_int_t ngx_xmpp_store_tag(ngx_pool_t *pool, ngx_str_t *bare,
  * the handler will not run.
  */
 
-/* one command: HMGET; res->text is the field's value, DECLINED: none */
+/*
+ * One command: HGET; res->text is the field's value, DECLINED: none.  NULL
+ * also while Redis may evict keys (ngx_xmpp_store_policy.c).
+ */
 ngx_xmpp_store_req_t *ngx_xmpp_store_credentials(ngx_xmpp_store_t *store,
     ngx_pool_t *pool, ngx_str_t *tag, ngx_str_t *field,
     ngx_xmpp_store_handler_pt handler, void *data);

@@ -18,6 +18,11 @@ ngx_xmpp_store_credentials(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
+    if (store->evicting) {
+        ngx_xmpp_store_policy_check(store, 0);
+        return NULL;
+    }
+
     ngx_xmpp_store_args(&a, pool, ngx_xmpp_store_key_len(store, tag));
     ngx_xmpp_store_arg_text(&a, "HGET");
     ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, tag);

@@ -32,6 +32,7 @@ struct ngx_xmpp_store_s {
     ngx_queue_t                 posts;        /* what nobody waits for */
 
     unsigned                    loaded:1;     /* Functions are there */
+    unsigned                    evicting:1;   /* Redis may lose keys */
 };
 
 
@@ -73,6 +74,9 @@ typedef enum {
     NGX_XMPP_KEY_SEEN_BEFORE                  /* of the one before it */
 } ngx_xmpp_store_key_e;
 
+
+/* asks whether Redis evicts keys */
+void ngx_xmpp_store_policy_check(ngx_xmpp_store_t *store, ngx_uint_t flags);
 
 /* p may be NULL: then the length that is needed is returned in it */
 u_char *ngx_xmpp_store_key(ngx_xmpp_store_t *store, u_char *p,
