@@ -40,6 +40,8 @@ static void client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event,
     int error, xmpp_stream_error_t *stream_error, void *data);
 static int client_on_message(xmpp_conn_t *conn, xmpp_stanza_t *stanza,
     void *data);
+static int client_on_presence(xmpp_conn_t *conn, xmpp_stanza_t *stanza,
+    void *data);
 static int client_on_iq(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *data);
 static int client_on_pong(xmpp_conn_t *conn, xmpp_stanza_t *stanza,
     void *data);
@@ -116,6 +118,7 @@ client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event, int error,
         }
 
         xmpp_handler_add(conn, client_on_message, NULL, "message", NULL, cl);
+        xmpp_handler_add(conn, client_on_presence, NULL, "presence", NULL, cl);
         xmpp_handler_add(conn, client_on_iq, NULL, "iq", "get", cl);
 
         presence = xmpp_presence_new(cl->ctx);
@@ -127,7 +130,6 @@ client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event, int error,
             xmpp_timed_handler_add(conn, client_on_input, INPUT_PERIOD, cl);
         }
 
-        client_say("READY", xmpp_conn_get_bound_jid(conn), "TLS");
         return;
     }
 
@@ -166,6 +168,31 @@ client_on_message(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *data)
     }
 
     return 1;
+}
+
+
+/*
+ * The server has taken our presence when it comes back (RFC 6121, 4.2.2).
+ * Before, a message to the bare JID may rightly miss us.
+ */
+
+static int
+client_on_presence(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *data)
+{
+    const char  *from, *jid;
+
+    (void) data;
+
+    from = xmpp_stanza_get_from(stanza);
+    jid = xmpp_conn_get_bound_jid(conn);
+
+    if (from == NULL || strcmp(from, jid) != 0) {
+        return 1;
+    }
+
+    client_say("READY", jid, "TLS");
+
+    return 0;
 }
 
 
