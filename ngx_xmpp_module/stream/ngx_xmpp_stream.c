@@ -26,6 +26,8 @@ static ngx_int_t ngx_xmpp_stream_check(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
+static ngx_uint_t ngx_xmpp_stream_unverified(ngx_xmpp_stream_t *st,
+    ngx_xmpp_host_t *h);
 static ngx_int_t ngx_xmpp_stream_check_version(ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_features(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_stream_element(ngx_xmpp_stream_t *st,
@@ -351,6 +353,10 @@ ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         return NGX_XMPP_SE_NOT_AUTHORIZED;
     }
 
+    if (st->user.len == 0 && ngx_xmpp_stream_unverified(st, h)) {
+        return NGX_XMPP_SE_NOT_AUTHORIZED;
+    }
+
     st->host = h;
 
     if (st->user.len == 0) {
@@ -371,6 +377,42 @@ ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     }
 
     return NGX_XMPP_SE_NONE;
+}
+
+
+/*
+ * Whether the host of the header asks for a certificate of the client that
+ * nobody has looked at: direct TLS was for another host, or for none; or nginx
+ * did not notice that SNI has changed the server, which happens when the
+ * handshake ends within its first call.
+ */
+
+static ngx_uint_t
+ngx_xmpp_stream_unverified(ngx_xmpp_stream_t *st, ngx_xmpp_host_t *h)
+{
+    ngx_str_t             result;
+    ngx_connection_t     *c;
+    ngx_xmpp_ssl_conf_t  *sslcf;
+
+    c = st->nginx->connection;
+    sslcf = ngx_xmpp_host_conf(h, ngx_stream_ssl_module);
+
+    if (c->ssl == NULL || sslcf->verify != 1) {
+        return 0;
+    }
+
+    if (st->nginx->srv_conf == h->ctx->srv_conf
+        && ngx_ssl_get_client_verify(c, st->pool, &result) == NGX_OK
+        && result.len == sizeof("SUCCESS") - 1)
+    {
+        return 0;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "client has shown no valid certificate for \"%V\"",
+                  &h->name);
+
+    return 1;
 }
 
 

@@ -19,6 +19,8 @@
 
 static int ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad,
     void *arg);
+static ngx_uint_t ngx_xmpp_tls_foreign(ngx_ssl_conn_t *ssl_conn,
+    const char *servername);
 static ngx_int_t ngx_xmpp_tls_context(ngx_ssl_conn_t *ssl_conn,
     SSL_CTX *ctx);
 static int ngx_xmpp_tls_alpn(ngx_ssl_conn_t *ssl_conn,
@@ -193,6 +195,11 @@ ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
         return SSL_TLSEXT_ERR_OK;
     }
 
+    if (sslcf->verify && ngx_xmpp_tls_foreign(ssl_conn, servername)) {
+        *ad = SSL_AD_ACCESS_DENIED;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+
     if (ngx_xmpp_tls_context(ssl_conn, sslcf->ssl.ctx) != NGX_OK) {
         *ad = SSL_AD_INTERNAL_ERROR;
         return SSL_TLSEXT_ERR_ALERT_FATAL;
@@ -211,6 +218,27 @@ ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
     s->srv_conf = h->ctx->srv_conf;
 
     return SSL_TLSEXT_ERR_OK;
+}
+
+
+/*
+ * All hosts of a listener share its tickets.  A session that was begun with
+ * another name is no proof that this host's authorities have signed the
+ * client's certificate, which TLS 1.3 takes over from it.
+ */
+
+static ngx_uint_t
+ngx_xmpp_tls_foreign(ngx_ssl_conn_t *ssl_conn, const char *servername)
+{
+    const char  *hostname;
+
+    if (!SSL_session_reused(ssl_conn)) {
+        return 0;
+    }
+
+    hostname = SSL_SESSION_get0_hostname(SSL_get0_session(ssl_conn));
+
+    return hostname == NULL || ngx_strcmp(hostname, servername) != 0;
 }
 
 

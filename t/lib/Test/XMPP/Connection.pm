@@ -116,6 +116,8 @@ sub try_tls {
         $alpn ? (SSL_alpn_protocols => ref $alpn ? $alpn : [ $alpn ]) : (),
         $opt{tls_version} ? (SSL_version => $opt{tls_version}) : (),
         $opt{ciphers} ? (SSL_cipher_list => $opt{ciphers}) : (),
+        $opt{certificate} ? (SSL_cert_file => "$opt{certificate}.pem",
+                             SSL_key_file => "$opt{certificate}.key") : (),
     );
 
     IO::Socket::SSL->start_SSL($self->{sock}, %tls)
