@@ -290,7 +290,8 @@ $online->close();
 ###############################################################################
 # Sessions of an account: xmpp_max_sessions
 
-my @sessions = map { plain('carol', port_number => 3)->login() } 1 .. 4;
+my @sessions = map { plain('carol', port_number => 3)->login()->available() }
+               1 .. 4;
 
 $c = plain('carol', port_number => 3);
 $c->secure();
@@ -301,7 +302,12 @@ is($answer && $answer->error(), 'wait resource-constraint',
    'RFC 6120, 7.6.2.1: xmpp_max_sessions: one more');
 ok($_->sync(), 'the others stay') for @sessions;
 
-(shift @sessions)->close();
+my $left = shift @sessions;
+
+# the others hear of it when the record is gone
+
+$left->close();
+$sessions[0]->pick('presence', from => $left->jid(), type => 'unavailable');
 ok(eval { $c->bind() }, 'one less, one more') or diag $@;
 
 # replacing a resource needs no room
