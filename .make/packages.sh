@@ -37,6 +37,9 @@ need_packages() {
     local -a missing=()
     local package log status
 
+    # elsewhere it is for who builds to know the names
+    command -v dpkg-query > /dev/null || return 0
+
     for package in "$@"; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" \
             = installed ] || missing+=( "$package" )
@@ -69,11 +72,11 @@ need_packages() {
     if [ $status != 0 ]; then
         grep -E '^(E|W|Err)[: ]' "$log" | tail -n 5 >&2
 
-        if grep -q 'Packages need to be removed' "$log"; then
+        if grep -qE 'need to be removed|unmet dependencies' "$log"; then
             rm -f "$log"
-            die "Other packages would have to go, so nothing was installed." \
-                "Where nginx is not Debian's own, install the rest yourself" \
-                "and build for it: make NGX_SRC=/path/nginx-1.x.y"
+            die "They do not go together with what is here: nothing is changed." \
+                "Where nginx is not Debian's own, build by its sources:" \
+                "make $goal NGX_SRC=/path/nginx-1.x.y"
         fi
 
         rm -f "$log"
@@ -103,8 +106,14 @@ leave_root() {
 }
 
 
-build_packages=( gcc libc6-dev make nginx libnginx-mod-stream nginx-dev
+build_packages=( gcc libc6-dev make
                  libhiredis-dev libxml2-dev libicu-dev libssl-dev )
+
+# an nginx that is there, with its sources, needs none of Debian's
+if [ -z "${NGX_SRC-}" ] || ! command -v "$NGINX_BIN" > /dev/null; then
+    build_packages+=( nginx libnginx-mod-stream nginx-dev )
+fi
+
 run_packages=( redis-server openssl )
 test_packages=( clang perl libio-socket-ssl-perl libxml-libxml-perl
                 libpcre2-dev zlib1g-dev python3-slixmpp libstrophe-dev
