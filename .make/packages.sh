@@ -74,7 +74,7 @@ need_packages() {
 
         if grep -qE 'need to be removed|unmet dependencies' "$log"; then
             rm -f "$log"
-            die "They do not go together with what is here: nothing is changed." \
+            die "They do not go together with what is here; nothing was done." \
                 "Where nginx is not Debian's own, build by its sources:" \
                 "make $goal NGX_SRC=/path/nginx-1.x.y"
         fi
