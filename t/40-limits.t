@@ -64,6 +64,12 @@ stream {
         xmpp_output_queue    64m;
         xmpp_send_timeout    1s;
     }
+
+    server {
+        listen               127.0.0.1:%%PORT_4%% ssl;
+        xmpp_c2s;
+        xmpp_auth_timeout    1s;
+    }
 }
 EOF
 
@@ -256,6 +262,9 @@ for my $what (sort keys %late) {
     $clients{$what} = plain('alice', port_number => 1)->connect();
     $late{$what}->($clients{$what});
 }
+
+$clients{'direct TLS, no handshake'}
+    = plain('alice', port_number => 4)->connect();
 
 my $drip = $clients{drip};
 

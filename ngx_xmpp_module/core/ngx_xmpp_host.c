@@ -269,6 +269,16 @@ ngx_xmpp_host_merge_ssl(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf,
                            |NGX_SSL_TLSv1_3;
     }
 
+    /* direct TLS: the handshake is a part of xmpp_auth_timeout */
+
+    if (xscf->listener
+        && sslcf->handshake_timeout == NGX_CONF_UNSET_MSEC
+        && ngx_xmpp_host_ssl_defaults(cf)->handshake_timeout
+           == NGX_CONF_UNSET_MSEC)
+    {
+        sslcf->handshake_timeout = xscf->auth_timeout;
+    }
+
     if (xscf->listener && xmcf->hosts.nelts
         && !ngx_xmpp_host_has_certificate(cf, sslcf))
     {
