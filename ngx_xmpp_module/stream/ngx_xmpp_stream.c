@@ -251,6 +251,10 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     error = ngx_xmpp_stream_check(st, e);
 
     if (error != NGX_XMPP_SE_NONE) {
+        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+                      "client sent a stream header that is refused: %V",
+                      ngx_xmpp_stream_error_name(error));
+
         st->transport->close(st, error, NULL);
         st->from = NULL;
         return;
@@ -344,6 +348,10 @@ ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     h = ngx_xmpp_host_find(xmcf, &jid.domain);
 
     if (h == NULL) {
+        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+                      "client asked for \"%V\", which no \"xmpp_host\" names",
+                      &jid.domain);
+
         return NGX_XMPP_SE_HOST_UNKNOWN;
     }
 

@@ -39,6 +39,9 @@ void ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st);
 /* sends a nonza; NGX_OK or NGX_ERROR (then the stream closes) */
 ngx_int_t ngx_xmpp_stream_send(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 
+/* the condition's name, for logs */
+ngx_str_t *ngx_xmpp_stream_error_name(ngx_xmpp_stream_error_e error);
+
 /* bytes of the stream error element's children; "" for NONE */
 size_t ngx_xmpp_stream_error_write(u_char *p, ngx_xmpp_stream_error_e error,
     const char *text);

@@ -36,6 +36,13 @@ static ngx_str_t  ngx_xmpp_stream_errors[] = {
 };
 
 
+ngx_str_t *
+ngx_xmpp_stream_error_name(ngx_xmpp_stream_error_e error)
+{
+    return &ngx_xmpp_stream_errors[error];
+}
+
+
 /* p NULL: returns the length only; text may be NULL */
 
 size_t

@@ -10,6 +10,7 @@
 
 static ngx_int_t ngx_xmpp_c2s_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_c2s_check(ngx_conf_t *cf);
 static char *ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static void ngx_xmpp_c2s_handler(ngx_stream_session_t *s);
 
@@ -92,7 +93,18 @@ ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf)
     xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
 
     if (xmcf->listeners == 0) {
+
+        if (xmcf->hosts.nelts) {
+            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                          "\"xmpp_host\" is served by no listener: add "
+                          "a server with \"xmpp_c2s\" to the stream block");
+        }
+
         return NGX_OK;
+    }
+
+    if (ngx_xmpp_c2s_check(cf) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     /* a connection comes to us also when TLS has moved it into a host */
@@ -105,6 +117,35 @@ ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf)
     }
 
     return ngx_xmpp_tls_init(cf, xmcf);
+}
+
+
+/* proxy_pass and others take a server over without a word */
+
+static ngx_int_t
+ngx_xmpp_c2s_check(ngx_conf_t *cf)
+{
+    ngx_uint_t                     i;
+    ngx_xmpp_srv_conf_t           *xscf;
+    ngx_stream_core_srv_conf_t   **cscf;
+    ngx_stream_core_main_conf_t   *cmcf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+    cscf = cmcf->servers.elts;
+
+    for (i = 0; i < cmcf->servers.nelts; i++) {
+        xscf = cscf[i]->ctx->srv_conf[ngx_xmpp_module.ctx_index];
+
+        if (xscf->listener && cscf[i]->handler != ngx_xmpp_c2s_handler) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"xmpp_c2s\" and another handler, like "
+                          "\"proxy_pass\", are in one server in %s:%ui",
+                          cscf[i]->file_name, cscf[i]->line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

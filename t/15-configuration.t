@@ -1,0 +1,108 @@
+#!/usr/bin/perl
+
+# nginx -t says what is wrong with a configuration, where, and what to do, and
+# never connects to Redis.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Test::XMPP;
+
+my $t = Test::XMPP->new(hosts => 0, redis => undef);
+
+$t->only_ours('reads our configuration');
+
+my $redis = 'xmpp_redis unix:/nowhere/redis.sock;';
+my $cert = 'ssl_certificate %%TESTDIR%%/localhost.pem; '
+           . 'ssl_certificate_key %%TESTDIR%%/localhost.key;';
+my $host = "xmpp_host localhost { $cert }";
+my $listen = 'listen 127.0.0.1:%%PORT_0%%;';
+my $server = "server { $listen xmpp_c2s; }";
+
+my @good = (
+    [ 'a sane one', "$redis $host $server" ],
+    [ 'certificates of the whole stream',
+      "$cert $redis xmpp_host localhost { } $server" ],
+    [ 'no certificate where there is no TLS',
+      "$redis xmpp_starttls off; xmpp_host localhost { } $server" ],
+    [ 'direct TLS with the certificate of the host',
+      "$redis $host server { listen 127.0.0.1:%%PORT_0%% ssl; xmpp_c2s; }" ],
+    [ 'another handler in another server',
+      "$redis $host $server server { listen 127.0.0.1:%%PORT_1%%; "
+      . 'return x; }' ],
+    [ 'nothing of XMPP', 'server { listen 127.0.0.1:%%PORT_0%%; return x; }' ],
+);
+
+my @bad = (
+    [ 'no Redis', "$host $server", qr/needs a Redis: add "xmpp_redis"/ ],
+    [ 'no host', "$redis $server", qr/"xmpp_c2s" needs a domain/ ],
+    [ 'no certificate', "$redis xmpp_host localhost { } $server",
+      qr/no "ssl_certificate" .* "xmpp_host" "localhost" in \S+:\d+/ ],
+    [ 'one host twice', "$redis $host xmpp_host LocalHost { $cert } $server",
+      qr/duplicate "xmpp_host" "localhost" in \S+:\d+/ ],
+    [ 'no domain name', "$redis xmpp_host a\@b { $cert } $server",
+      qr/"a\@b" is not a domain name in \S+:\d+/ ],
+    [ 'listen in a host', "$redis xmpp_host localhost { $cert $listen } "
+      . $server, qr/"listen" is not allowed in "xmpp_host"/ ],
+    [ 'xmpp_c2s in a host', "$redis xmpp_host localhost { $cert xmpp_c2s; }",
+      qr/"xmpp_c2s" directive is not allowed in "xmpp_host"/ ],
+    [ 'two handlers', "$redis $host server { $listen xmpp_c2s; return x; }",
+      qr/"xmpp_c2s" and another handler, .* in one server in \S+:\d+/ ],
+    [ 'two handlers, the other way',
+      "$redis $host server { $listen return x; xmpp_c2s; }",
+      qr/another handler in \S+:\d+/ ],
+    [ 'an unknown mechanism', "$redis $host "
+      . "xmpp_sasl_mechanisms DIGEST-MD5; $server",
+      qr/invalid value "DIGEST-MD5" in \S+:\d+/ ],
+    [ 'TLS to Redis', "xmpp_redis rediss:localhost; $host $server",
+      qr/"rediss:"\) is not supported in \S+:\d+/ ],
+    [ 'a queue that is too small',
+      "$redis xmpp_output_queue 1k; $host $server",
+      qr/"xmpp_output_queue" must not be less than "xmpp_max_stanza"/ ],
+);
+
+$t->config(wrap("$redis $host $server"));
+$t->run();
+
+my $nginx = $t->start_host(idle => 1);
+
+$nginx->expect_log(qr/\[emerg\]/);
+
+for my $case (@good) {
+    my ($name, $stream) = @$case;
+    my ($status, $output) = $nginx->test_config(wrap($stream));
+
+    is($status, 0, "right: $name") or diag($output);
+    unlike($output, qr/\[(?:warn|error)\]/, "and no warning: $name");
+}
+
+for my $case (@bad) {
+    my ($name, $stream, $reason) = @$case;
+    my ($status, $output) = $nginx->test_config(wrap($stream));
+
+    is($status, 1, "wrong: $name");
+    like($output, $reason, "and told so: $name");
+}
+
+my ($status, $output) = $nginx->test_config(wrap("$redis $host"));
+
+is($status, 0, 'a host without a listener');
+like($output, qr/\[warn\].*"xmpp_host" is served by no listener/,
+     'is worth a warning');
+
+$t->done();
+
+
+sub wrap {
+    my ($stream) = @_;
+
+    return <<"EOF2";
+%%GLOBALS%%
+events { worker_connections 256; }
+stream { $stream }
+EOF2
+}
