@@ -16,14 +16,22 @@ use Test::XMPP::Process;
 use Time::HiRes qw/ sleep time /;
 use Traffic;
 
-my ($PLAIN, $TLS) = (2500, 18000);
 my @numbers = (1000, 3000);
 
 my $t = Test::XMPP->new(workers => 1, users => []);
 
 $t->only_ours('measures the worker');
+
+my $info = `\Q@{[ Test::XMPP::Nginx::binary() ]}\E -V 2>&1`;
+
 plan(skip_all => 'figures of a sanitized worker mean nothing')
-    if `\Q@{[ Test::XMPP::Nginx::binary() ]}\E -V 2>&1` =~ /-fsanitize/;
+    if $info =~ /-fsanitize/;
+
+# OpenSSL 3.5 keeps more for each connection, X25519MLKEM768 a part of it; it
+# is the last that is named, when another was there at build time
+
+my ($openssl) = ($info =~ /OpenSSL (\d+\.\d+)/g)[-1];
+my ($PLAIN, $TLS) = (2500, $openssl eq '3.0' ? 18000 : 34000);
 
 # the log of each login is memory of none
 
