@@ -113,6 +113,8 @@ ngx_xmpp_store_destroy(ngx_xmpp_store_t *store)
     }
 
     ngx_xmpp_redis_destroy(store->redis, 1);
+
+    store->closed = 1;
 }
 
 
@@ -449,7 +451,7 @@ ngx_xmpp_store_cancel(void *data)
 {
     ngx_xmpp_store_req_t *req = data;
 
-    if (req->redis) {
+    if (req->redis && !req->store->closed) {
         ngx_xmpp_redis_cancel(req->redis);
         req->redis = NULL;
     }

@@ -99,7 +99,10 @@ ngx_xmpp_store_unsubscribe(ngx_xmpp_store_t *store, ngx_str_t *tag,
     ngx_str_t   channel;
 
     if (req) {
-        ngx_xmpp_redis_cancel(req->redis);
+        if (!store->closed) {
+            ngx_xmpp_redis_cancel(req->redis);
+        }
+
         ngx_free(req);
     }
 

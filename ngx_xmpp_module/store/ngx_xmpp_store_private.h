@@ -32,6 +32,7 @@ struct ngx_xmpp_store_s {
     ngx_queue_t                 posts;        /* what nobody waits for */
 
     unsigned                    loaded:1;     /* Functions are there */
+    unsigned                    closed:1;     /* its requests are gone */
     unsigned                    evicting:1;   /* Redis may lose keys */
 };
 

@@ -181,6 +181,7 @@ static void
 ngx_xmpp_c2s_handler(ngx_stream_session_t *s)
 {
     ngx_xmpp_stream_t    *st;
+    ngx_xmpp_worker_t    *w;
     ngx_xmpp_srv_conf_t  *xscf;
 
     /* after STARTTLS nginx comes here again */
@@ -192,7 +193,11 @@ ngx_xmpp_c2s_handler(ngx_stream_session_t *s)
         return;
     }
 
-    if (ngx_xmpp_worker_get(s) == NULL) {
+    w = ngx_xmpp_worker_get(s);
+
+    /* a handshake may end when the worker has given Redis up already */
+
+    if (w == NULL || w->draining || s->connection->type != SOCK_STREAM) {
         ngx_stream_finalize_session(s, NGX_STREAM_SERVICE_UNAVAILABLE);
         return;
     }
