@@ -234,6 +234,7 @@ struct ngx_xmpp_worker_s {
     ngx_event_t                 trim;           /* gives heap back, slowly */
     ngx_msec_t                  drain_end;
     unsigned                    draining:1;
+    unsigned                    working:1;      /* on its lists */
 };
 
 

@@ -188,7 +188,9 @@ ngx_xmpp_worker_pool_done(ngx_xmpp_worker_t *w, ngx_pool_t *pool)
 void
 ngx_xmpp_worker_post(ngx_xmpp_worker_t *w)
 {
-    ngx_post_event(&w->posted, &ngx_posted_events);
+    if (!w->working) {
+        ngx_post_event(&w->posted, &ngx_posted_events);
+    }
 }
 
 
@@ -201,6 +203,7 @@ ngx_xmpp_worker_posted_handler(ngx_event_t *ev)
     ngx_xmpp_session_t  *xs;
 
     w = ev->data;
+    w->working = 1;
 
     /*
      * A handler may put things on the lists again, for another turn: hence
@@ -239,6 +242,19 @@ ngx_xmpp_worker_posted_handler(ngx_event_t *ev)
 
         ngx_queue_remove(q);
         ngx_xmpp_session_free(xs);
+    }
+
+    w->working = 0;
+
+    /*
+     * nginx goes on with posted events as long as there are any: clients that
+     * send without a pause would keep it from other sockets and from timers.
+     */
+
+    if (!ngx_queue_empty(&w->ready) || !ngx_queue_empty(&w->dirty)
+        || !ngx_queue_empty(&w->ended))
+    {
+        ngx_post_event(&w->posted, &ngx_posted_next_events);
     }
 }
 
