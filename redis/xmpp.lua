@@ -157,8 +157,18 @@ local function bind(keys, args)
         epoch = raise(keys[2], 'e')
 
     else
-        if old and tonumber((split(old))) > mine then
-            return { 'conflict', '0', (split(old)) }
+        -- what is not lost stays: a presence under way is newer than state
+
+        if old then
+            local e, s = split(old)
+
+            if tonumber(e) > mine then
+                return { 'conflict', '0', e }
+            end
+
+            if tonumber(e) == mine and s == sid then
+                return { 'ok', redis.call('HGET', keys[2], 'n') or '0', e }
+            end
         end
 
         epoch = args[5]

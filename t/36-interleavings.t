@@ -202,6 +202,25 @@ my ($alice, $bob) = map { $t->online($_->[0], on => $_->[1], resource => 'r') }
 }
 
 
+# One record is lost, and no connection: presence finds that out
+
+{
+    my $presence = sub { $bob->presence(id => $_[0], priority => 1) };
+
+    $redis->command('DEL', map { key('bob', $_) } qw/ sessions presence /);
+    $presence->('lost');
+    ok($bob->expect('presence', id => 'lost', type => 'error',
+                    error => 'wait resource-constraint'),
+       'one record lost: presence did not work');
+    ok(await(sub { record('bob', 'r') }), 'one record lost: it is put back');
+    $presence->('back');
+    ok($bob->expect('presence', id => 'back', type => undef),
+       'one record lost: and presence works');
+    $alice->message($bob->bare(), 'bare', type => 'chat');
+    ok($bob->expect('message', body => 'bare'), 'one record lost: messages');
+}
+
+
 ###############################################################################
 # FLUSHALL: the accounts are gone.  Nobody notices while the connections last;
 # a session that is not known any more ends when they are made anew.

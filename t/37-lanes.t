@@ -253,6 +253,7 @@ for my $to ([ 'full JID' => $carol->jid() ], [ 'bare JID' => $carol->bare() ]) {
     for my $round (1 .. 3) {
         my $body = "$to->[0] $round";
 
+        $alice->sync();
         $lanes[0]->mute('command');
         $alice->message($to->[1], $body, type => 'chat');
         ok($carol->expect('message', body => $body),
@@ -292,10 +293,27 @@ for my $to ([ 'full JID' => $carol->jid() ], [ 'bare JID' => $carol->bare() ]) {
     is($redis->command('HGET', $sessions, 'ronce'), $record,
        'no answer to bind: once');
     $dave->{jid} = 'dave@localhost/once';
-    $dave->available();
     $carol->message($dave->jid(), 'there?', type => 'chat');
     ok($dave->expect('message', body => 'there?'),
        'no answer to bind: it is reached');
+
+    # the record that is put back must not take presence back
+
+    $lanes[0]->mute('command');
+    $dave->presence();
+    ok(await(sub { $redis->command('HGET', $sessions, 'ronce') =~ / 0$/ }),
+       'no answer to presence: it has run');
+    $lanes[0]->cut('command');
+    $lanes[0]->release('command');
+    ok($dave->pick('presence', from => $dave->jid(), type => undef),
+       'no answer to presence: available');
+    $dave->message($carol->jid(), 'here', type => 'chat');
+    $carol->pick('message', body => 'here');
+    $carol->message('dave@localhost', 'all?', type => 'chat');
+    ok($dave->pick('message', body => 'all?', timeout => 5),
+       'no answer to presence: and that lasts');
+    $dave->sync();
+    $dave->drain();
 
     # its end runs, is repeated, and must not touch who came in between
 
@@ -325,7 +343,7 @@ for my $to ([ 'full JID' => $carol->jid() ], [ 'bare JID' => $carol->bare() ]) {
 
 # all of them on connections that were made anew
 
-is(scalar(() = $t->host(0)->read_log() =~ /command connection is back/g), 8,
+is(scalar(() = $t->host(0)->read_log() =~ /command connection is back/g), 9,
    'no answer: as often as the connection was cut');
 
 
@@ -416,6 +434,38 @@ for my $kind (qw/ message iq presence /) {
        'one of two workers: what was missed is told');
     $other->close();
     $carol->pick('presence', type => 'unavailable');
+}
+
+
+# A conflict, or the end of the account, that rings where nobody hears it
+
+{
+    my $old = $t->online('dave', on => 1, resource => 'same');
+
+    $lanes[1]->hold('subscriber');
+    $lanes[1]->cut('subscriber');
+    heard('dave', 0);
+
+    my $new = $t->online('dave', on => 0, resource => 'same');
+
+    $lanes[1]->release('subscriber');
+    ok($old->expect_stream_error('conflict'),
+       'RFC 6120, 7.7.2.2: a conflict that was not heard');
+    $alice->message($new->jid(), 'you?', type => 'chat');
+    ok($new->pick('message', body => 'you?'), 'and the new one is reached');
+
+    $t->add_user('erin', 'localhost', 'erin-secret');
+
+    my $erin = $t->online('erin', on => 1);
+
+    $lanes[1]->hold('subscriber');
+    $lanes[1]->cut('subscriber');
+    heard('erin', 0);
+    is(($t->xmppctl(undef, 'deluser', 'erin@localhost'))[0], 0, 'deluser');
+    $lanes[1]->release('subscriber');
+    ok($erin->expect_stream_error('not-authorized'),
+       'the end of an account that was not heard');
+    $new->close();
 }
 
 

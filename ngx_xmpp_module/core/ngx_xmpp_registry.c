@@ -8,9 +8,10 @@
  * while the second is ahead, a bell is still on its way, and nothing may
  * overtake it by a local shortcut (cluster.md, rule 6).
  *
- * After a lost subscriber connection all nodes subscribe again; after a lost
- * command connection all sessions put their record back, in case Redis lost
- * it.  Nodes come from the heap and are freed with their last session.
+ * After a lost subscriber connection all nodes subscribe again; after that,
+ * and after a lost command connection, all sessions put their record back, in
+ * case Redis lost it, and learn from it what they did not hear.  Nodes come
+ * from the heap and are freed with their last session.
  */
 
 

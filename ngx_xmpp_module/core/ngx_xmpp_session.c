@@ -127,12 +127,24 @@ ngx_xmpp_session_bind(ngx_xmpp_session_t *xs,
 }
 
 
-/* the account's subscription was confirmed or failed */
+/*
+ * The account's subscription was confirmed or failed.  A session that was
+ * bound before may have missed the bell that ends it, so its record is looked
+ * at again (cluster.md, rule 8).
+ */
 
 void
 ngx_xmpp_session_subscribed(ngx_xmpp_session_t *xs, ngx_int_t rc)
 {
-    if (!xs->waiting || xs->write) {
+    if (!xs->waiting) {
+        if (rc == NGX_OK) {
+            ngx_xmpp_session_reassert(xs);
+        }
+
+        return;
+    }
+
+    if (xs->write) {
         return;
     }
 
@@ -547,8 +559,9 @@ ngx_xmpp_session_idle(ngx_xmpp_session_t *xs)
 
 
 /*
- * Redis came back and may have lost the record: it is put back with the same
- * epoch, unless a higher one holds the resource by now.
+ * Redis may have lost the record, or the worker a bell: the record is put back
+ * with the same epoch, unless a higher one holds the resource by now, or the
+ * account is gone: then the session ends.
  */
 
 void

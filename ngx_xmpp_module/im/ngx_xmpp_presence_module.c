@@ -293,9 +293,10 @@ ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res)
 
     if (res->rc != NGX_OK) {
 
-        /* fenced: the winner's bell ends this session */
+        /* the record is another's by now, or was lost: that decides */
 
-        ngx_xmpp_stanza_resume(stz, NGX_OK);
+        ngx_xmpp_session_reassert(xs);
+        ngx_xmpp_stanza_resume(stz, NGX_XMPP_E_RESOURCE_CONSTRAINT);
         return;
     }
 
