@@ -422,6 +422,7 @@ struct ngx_xmpp_stream_s {
     unsigned                    securing:1;     /* <proceed/> is on its way */
     unsigned                    handshaking:1;  /* nginx has the connection */
     unsigned                    feeding:1;      /* input is on the stack */
+    unsigned                    leaving:1;      /* last words have a deadline */
     unsigned                    lingering:1;    /* waits for the peer's end */
 };
 

@@ -196,7 +196,14 @@ ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
         return;
 
     case NGX_AGAIN:
-        ngx_add_timer(c->write, NGX_XMPP_TCP_LAST_WORDS);
+
+        /* once: what the client sends meanwhile gives it no more time */
+
+        if (!st->leaving) {
+            st->leaving = 1;
+            ngx_add_timer(c->write, NGX_XMPP_TCP_LAST_WORDS);
+        }
+
         return;
 
     default:
