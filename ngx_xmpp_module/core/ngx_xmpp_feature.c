@@ -3,7 +3,16 @@
  * afterwards the rows of the enabled ones are compiled for each host into
  * flat arrays and a hash.  A feature that is off is absent, not tested for.
  *
- * All memory is the configuration's pool; read-only once nginx runs.
+ *     rows of iqs          hash by name and namespace, looked up per request
+ *     hooks                an array for each phase, sorted by order
+ *     stream features      an array, sorted by order
+ *     nonzas, events       arrays, in the order of the modules
+ *
+ * The hash has lower-case keys, as ngx_hash_init() makes them; names are
+ * compared again exactly, since XML's are case-sensitive.
+ *
+ * All memory is the configuration's pool; read-only once nginx runs, and
+ * shared by the workers as the rest of the configuration is.
  */
 
 

@@ -1,6 +1,13 @@
 /*
  * Log lines of a connection say whom they are about: nginx appends the
- * client and the server, this appends the JID.
+ * client and the server, this appends what is known of the JID by then.
+ *
+ *     a host was named      ", xmpp host: example.org"
+ *     authenticated         ", jid: alice@example.org"
+ *     a resource is bound   ", jid: alice@example.org/phone"
+ *
+ * Only prepared addresses are printed (RFC 7622): they hold no control
+ * characters, so a client cannot forge lines.  Nothing is allocated.
  */
 
 

@@ -1,7 +1,12 @@
 /*
  * Packets: a stanza serialized once, with an explicit xmlns, so that the same
- * bytes go to TCP, to WebSocket and through Redis.  Immutable; the last queue
- * to release one frees it.  The maker holds the first reference.
+ * bytes go to TCP, to WebSocket and through Redis, whatever stream they end
+ * up in (RFC 6120, 4.8.3).
+ *
+ * Immutable once made.  The maker holds the first reference, each queue that
+ * takes the packet one of its own; whoever releases the last one frees it.  A
+ * packet comes from the heap: it may outlive the stanza, the session and the
+ * socket that it came from.
  */
 
 

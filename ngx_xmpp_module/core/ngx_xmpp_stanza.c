@@ -1,9 +1,19 @@
 /*
- * Stanzas: what a client may send (RFC 6120, 8), stamped with its own address
- * (8.1.2.1), and the replies that the server makes.
+ * Stanzas: what a client may send (RFC 6120, 8), and the replies that the
+ * server makes.
+ *
+ *     input --> from is ours, or the stream ends (8.1.2.1)
+ *           --> kind and type (8.2.3; RFC 6121, 4.7.1, 5.2.2)
+ *           --> to, prepared, and what kind of address it is (10.3)
+ *           --> stamped with the full JID and the stream's language
+ *           --> run through its phases (ngx_xmpp_phase.c)
+ *
+ * A fault of the stanza is answered by a stanza error, one of the sender's
+ * address by a stream error.
  *
  * A stanza and its tree live in a pool that goes back to the worker when the
- * stanza is done; after stamping it is read-only.
+ * stanza is done; the session has one in flight at most, and holds it.  After
+ * stamping it is read-only.
  */
 
 

@@ -1,6 +1,11 @@
 /*
- * Accounts: the keys that a login is checked against, and the channel that a
- * worker with a session of the account listens to.
+ * Accounts: the keys that a login is checked against (RFC 5802, 3: never the
+ * password), and the channel that a worker with a session of the account
+ * listens to.
+ *
+ * A lookup of keys is a request of the caller's pool.  A subscription is the
+ * account node's: its request comes from the heap, is freed when Redis has
+ * confirmed it, or by ngx_xmpp_store_unsubscribe() before that.
  */
 
 

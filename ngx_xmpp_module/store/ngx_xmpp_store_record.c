@@ -1,7 +1,14 @@
 /*
- * Session records: bind, presence, unbind.  A record says who exists; the
- * epoch in it orders the holders of a resource, and every change compares it
- * (cluster.md, rule 4).
+ * Session records: bind, presence, unbind.
+ *
+ *     no record --bind--> state "-" <--presence--> state "priority"
+ *               <--unbind------------------------------+
+ *
+ * A record says who exists; the epoch in it orders the holders of a resource,
+ * and every change compares it (cluster.md, rule 4).  Each step is one
+ * Function in the account's slot; its keys and arguments are in
+ * docs/redis-schema.md.  Arguments live in the request's pool, so that it can
+ * be repeated.
  */
 
 

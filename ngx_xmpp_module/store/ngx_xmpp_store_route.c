@@ -1,6 +1,14 @@
 /*
  * Routing: one Function in the recipient's slot decides, rings and answers
  * (RFC 6121, 8.5; cluster.md, rules 1 and 2).
+ *
+ *     ok      rung, or rung before by the same identity
+ *     none    nobody is there: the OFFLINE phase
+ *     busy    a record whose worker does not listen: ask again
+ *
+ * The identity is the sending session and its counter, so a command may be
+ * repeated whenever its outcome is not known.  What a stanza's sender waits
+ * for lives in the stanza's pool; what nobody waits for has its own.
  */
 
 

@@ -3,6 +3,11 @@
  *
  *     client-first --> keys from Redis --> server-first
  *     client-final --> proof --> server-final in <success/>
+ *
+ * The messages themselves are read and written by util/ngx_xmpp_scram.c; this
+ * is their place in the exchange.  An unknown user gets a challenge with a
+ * salt that never changes and fails at the proof, as a wrong password does.
+ * All state is in the exchange's pool.
  */
 
 

@@ -1,5 +1,10 @@
 /*
  * Stream errors (RFC 6120, 4.9): the element's children, as bytes.
+ *
+ * The condition comes first, then an optional text (4.9.2).  The element
+ * around them is the transport's: it carries the stream's prefix on TCP and
+ * a namespace of its own on WebSocket.  Nothing is allocated here, since the
+ * lack of memory is one of the conditions.
  */
 
 

@@ -2,6 +2,12 @@
  * xmpp_c2s: a listener for clients on TCP, STARTTLS or direct TLS
  * (RFC 6120; XEP-0368).  The directive is a flag: who is served is said by
  * xmpp_host.
+ *
+ * It is the content handler of its server, and of each host that a
+ * connection is moved into by SNI or STARTTLS: nginx comes here when the
+ * connection was accepted and direct TLS is done, and again after the
+ * handshake that followed <starttls/>.  The stream is made at the first time
+ * and lives in the connection's pool.
  */
 
 
