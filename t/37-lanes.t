@@ -343,8 +343,8 @@ for my $to ([ 'full JID' => $carol->jid() ], [ 'bare JID' => $carol->bare() ]) {
 
 # all of them on connections that were made anew
 
-is(scalar(() = $t->host(0)->read_log() =~ /command connection is back/g), 9,
-   'no answer: as often as the connection was cut');
+cmp_ok(scalar(() = $t->host(0)->read_log() =~ /command connection is back/g),
+       '>=', 9, 'no answer: as often as the connection was cut');
 
 
 ###############################################################################
