@@ -37,16 +37,22 @@ typedef enum {
 typedef struct ngx_xmpp_sasl_task_s  ngx_xmpp_sasl_task_t;
 
 
-typedef struct {
+typedef struct ngx_xmpp_sasl_mechanism_s  ngx_xmpp_sasl_mechanism_t;
+
+struct ngx_xmpp_sasl_mechanism_s {
     ngx_str_t                   name;
     ngx_uint_t                  bit;            /* in xmpp_sasl_mechanisms */
     ngx_xmpp_scram_hash_e       hash;           /* of SCRAM */
     ngx_uint_t                  tls;            /* needs it */
 
+    /* whether this stream's client can use it; NULL: any can */
+    ngx_uint_t                (*available)(ngx_xmpp_stream_t *st,
+                                    ngx_xmpp_sasl_mechanism_t *m);
+
     ngx_int_t                 (*step)(ngx_xmpp_sasl_t *sasl,
                                     ngx_str_t *data);
     ngx_int_t                 (*keys)(ngx_xmpp_sasl_t *sasl);
-} ngx_xmpp_sasl_mechanism_t;
+};
 
 
 struct ngx_xmpp_sasl_s {
@@ -66,8 +72,23 @@ struct ngx_xmpp_sasl_s {
 };
 
 
+/* ngx_xmpp_sasl_module.c */
+
+ngx_xmpp_sasl_mechanism_t *ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st,
+    ngx_str_t *name, ngx_int_t *failure);
+
+
+/* ngx_xmpp_sasl.c */
+
+ngx_int_t ngx_xmpp_sasl_auth(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
+ngx_int_t ngx_xmpp_sasl_response(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
+ngx_int_t ngx_xmpp_sasl_abort(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
+
 /* the mechanism's answer came later; sasl may be gone afterwards */
 void ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
+
+
+/* ngx_xmpp_sasl_user.c */
 
 /*
  * Prepares the name, checks the authorization identity against it, and asks
@@ -76,6 +97,9 @@ void ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
  */
 ngx_int_t ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
     ngx_str_t *authzid, ngx_xmpp_scram_hash_e hash);
+
+
+/* the mechanisms, a file each */
 
 ngx_int_t ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
 ngx_int_t ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl);

@@ -1,16 +1,11 @@
 /*
- * SASL (RFC 6120, 6): the mechanisms feature, <auth/>, <response/>,
- * <abort/>, <success/> and <failure/>.
+ * SASL (RFC 6120, 6): the feature, the directive, and the table of
+ * mechanisms, in the order in which they are offered (6.3.3).
  *
- *     no exchange --auth--> exchange --challenge/response--> ... --+
- *         ^  ^                                                     |
- *         |  +------------- failure, abort ------------------------+
- *         +-- success: the stream restarts                         |
- *
- * One exchange at a time; the stream is parked while a mechanism waits for
- * Redis or for a thread.  Failed attempts are counted, and the stream ends
- * when they are too many (6.4.5).  A failure never tells more than
- * not-authorized about whether an account exists (6.5.10).
+ * A mechanism is a row here and a file of its own; the exchange that they
+ * share is ngx_xmpp_sasl.c, the account behind a name ngx_xmpp_sasl_user.c.
+ * What is offered depends on the host's configuration, on TLS, and on what a
+ * row's own available() says of the stream.
  */
 
 
@@ -31,36 +26,6 @@ static ngx_uint_t ngx_xmpp_sasl_offered(ngx_xmpp_stream_t *st,
     ngx_xmpp_sasl_mechanism_t *m);
 static ngx_int_t ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_xmpp_xml_t *features);
-static ngx_int_t ngx_xmpp_sasl_auth(ngx_xmpp_stream_t *st,
-    ngx_xmpp_xml_t *e);
-static ngx_int_t ngx_xmpp_sasl_response(ngx_xmpp_stream_t *st,
-    ngx_xmpp_xml_t *e);
-static ngx_int_t ngx_xmpp_sasl_abort(ngx_xmpp_stream_t *st,
-    ngx_xmpp_xml_t *e);
-static ngx_int_t ngx_xmpp_sasl_begin(ngx_xmpp_stream_t *st,
-    ngx_xmpp_sasl_mechanism_t *m);
-static ngx_int_t ngx_xmpp_sasl_decode(ngx_xmpp_sasl_t *sasl,
-    ngx_xmpp_xml_t *e, ngx_str_t *data);
-static ngx_int_t ngx_xmpp_sasl_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
-static void ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
-static ngx_int_t ngx_xmpp_sasl_send(ngx_xmpp_sasl_t *sasl, const char *name);
-static void ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure);
-static ngx_int_t ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl,
-    ngx_str_t *authzid);
-static void ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res);
-
-
-static ngx_str_t  ngx_xmpp_sasl_failures[] = {
-    ngx_null_string,
-    ngx_string("aborted"),
-    ngx_string("encryption-required"),
-    ngx_string("incorrect-encoding"),
-    ngx_string("invalid-authzid"),
-    ngx_string("invalid-mechanism"),
-    ngx_string("malformed-request"),
-    ngx_string("not-authorized"),
-    ngx_string("temporary-auth-failure")
-};
 
 
 #define NGX_XMPP_SASL_SCRAM_SHA512    0x02
@@ -74,22 +39,22 @@ static ngx_str_t  ngx_xmpp_sasl_failures[] = {
 static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
 
     { ngx_string("SCRAM-SHA-512"), NGX_XMPP_SASL_SCRAM_SHA512,
-      NGX_XMPP_SCRAM_SHA512, 0, ngx_xmpp_sasl_scram_step,
-      ngx_xmpp_sasl_scram_keys },
+      NGX_XMPP_SCRAM_SHA512, 0, NULL,
+      ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-256"), NGX_XMPP_SASL_SCRAM_SHA256,
-      NGX_XMPP_SCRAM_SHA256, 0, ngx_xmpp_sasl_scram_step,
-      ngx_xmpp_sasl_scram_keys },
+      NGX_XMPP_SCRAM_SHA256, 0, NULL,
+      ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-1"), NGX_XMPP_SASL_SCRAM_SHA1,
-      NGX_XMPP_SCRAM_SHA1, 0, ngx_xmpp_sasl_scram_step,
-      ngx_xmpp_sasl_scram_keys },
+      NGX_XMPP_SCRAM_SHA1, 0, NULL,
+      ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("PLAIN"), NGX_XMPP_SASL_PLAIN,
-      NGX_XMPP_SCRAM_SHA256, 1, ngx_xmpp_sasl_plain_step,
-      ngx_xmpp_sasl_plain_keys },
+      NGX_XMPP_SCRAM_SHA256, 1, NULL,
+      ngx_xmpp_sasl_plain_step, ngx_xmpp_sasl_plain_keys },
 
-    { ngx_null_string, 0, 0, 0, NULL, NULL }
+    { ngx_null_string, 0, 0, 0, NULL, NULL, NULL }
 };
 
 
@@ -117,7 +82,6 @@ static ngx_command_t  ngx_xmpp_sasl_commands[] = {
 
 static ngx_str_t  ngx_xmpp_sasl_mechanisms_name = ngx_string("mechanisms");
 static ngx_str_t  ngx_xmpp_sasl_mechanism_name = ngx_string("mechanism");
-static ngx_str_t  ngx_xmpp_sasl_failure_name = ngx_string("failure");
 
 
 static ngx_xmpp_xep_t  ngx_xmpp_sasl_xeps[] = {
@@ -251,7 +215,11 @@ ngx_xmpp_sasl_offered(ngx_xmpp_stream_t *st, ngx_xmpp_sasl_mechanism_t *m)
 
     conf = ngx_xmpp_host_conf(st->host, ngx_xmpp_sasl_module);
 
-    return conf->mechanisms & m->bit;
+    if (!(conf->mechanisms & m->bit)) {
+        return 0;
+    }
+
+    return m->available == NULL || m->available(st, m);
 }
 
 
@@ -292,479 +260,44 @@ ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
 }
 
 
-static ngx_int_t
-ngx_xmpp_sasl_auth(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
-{
-    ngx_int_t                   rc;
-    ngx_str_t                   data, *name;
-    ngx_xmpp_sasl_mechanism_t  *m;
-
-    /* an exchange under way ends with the new one's begin */
-
-    if (st->sasl) {
-        ngx_xmpp_sasl_fail(st, NGX_XMPP_SASL_MALFORMED_REQUEST);
-        return NGX_OK;
-    }
-
-    if (!st->tls && st->conf->starttls == NGX_XMPP_STARTTLS_ONLY) {
-        ngx_xmpp_sasl_fail(st, NGX_XMPP_SASL_ENCRYPTION_REQUIRED);
-        return NGX_OK;
-    }
-
-    name = ngx_xmpp_xml_attr(e, "mechanism");
-
-    for (m = ngx_xmpp_sasl_mechanisms; m->step; m++) {
-        if (name && ngx_xmpp_str_eq(name, &m->name)) {
-            break;
-        }
-    }
-
-    if (m->step == NULL || !ngx_xmpp_sasl_offered(st, m)) {
-        ngx_xmpp_sasl_fail(st, (m->step && m->tls && !st->tls)
-                               ? NGX_XMPP_SASL_ENCRYPTION_REQUIRED
-                               : NGX_XMPP_SASL_INVALID_MECHANISM);
-        return NGX_OK;
-    }
-
-    if (ngx_xmpp_sasl_begin(st, m) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_xmpp_sasl_decode(st->sasl, e, &data);
-
-    if (rc != NGX_OK) {
-        ngx_xmpp_sasl_answer(st->sasl, rc);
-        return NGX_OK;
-    }
-
-    /* RFC 6120, 6.4.2: without an initial response, an empty challenge */
-
-    if (data.data == NULL) {
-        ngx_xmpp_sasl_answer(st->sasl, NGX_OK);
-        return NGX_OK;
-    }
-
-    return ngx_xmpp_sasl_step(st->sasl, &data);
-}
-
-
-static ngx_int_t
-ngx_xmpp_sasl_response(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
-{
-    ngx_int_t  rc;
-    ngx_str_t  data;
-
-    if (st->sasl == NULL) {
-        ngx_xmpp_sasl_fail(st, NGX_XMPP_SASL_MALFORMED_REQUEST);
-        return NGX_OK;
-    }
-
-    rc = ngx_xmpp_sasl_decode(st->sasl, e, &data);
-
-    if (rc != NGX_OK) {
-        ngx_xmpp_sasl_answer(st->sasl, rc);
-        return NGX_OK;
-    }
-
-    return ngx_xmpp_sasl_step(st->sasl, &data);
-}
-
-
-/* RFC 6120, 6.4.4 */
-
-static ngx_int_t
-ngx_xmpp_sasl_abort(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
-{
-    ngx_xmpp_sasl_fail(st, NGX_XMPP_SASL_ABORTED);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_xmpp_sasl_begin(ngx_xmpp_stream_t *st, ngx_xmpp_sasl_mechanism_t *m)
-{
-    ngx_pool_t       *pool;
-    ngx_xmpp_sasl_t  *sasl;
-
-    pool = ngx_create_pool(1024, st->nginx->connection->log);
-    if (pool == NULL) {
-        return NGX_ERROR;
-    }
-
-    sasl = ngx_pcalloc(pool, sizeof(ngx_xmpp_sasl_t));
-    if (sasl == NULL) {
-        ngx_destroy_pool(pool);
-        return NGX_ERROR;
-    }
-
-    sasl->pool = pool;
-    sasl->stream = st;
-    sasl->mechanism = m;
-
-    st->sasl = sasl;
-
-    return NGX_OK;
-}
-
-
 /*
- * The element's text (RFC 6120, 6.4.2): base64, "=" for a message of no
- * bytes; data->data is NULL when there is no text.  NGX_OK or a failure.
+ * The mechanism of that name, if the stream's client may use it now; NULL
+ * otherwise, and *failure is the reason (NGX_XMPP_SASL_*; RFC 6120, 6.5).
  */
 
-static ngx_int_t
-ngx_xmpp_sasl_decode(ngx_xmpp_sasl_t *sasl, ngx_xmpp_xml_t *e,
-    ngx_str_t *data)
+ngx_xmpp_sasl_mechanism_t *
+ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st, ngx_str_t *name,
+    ngx_int_t *failure)
 {
-    ngx_int_t  rc;
-    ngx_str_t  text;
+    ngx_xmpp_sasl_mechanism_t  *m;
 
-    ngx_str_null(data);
+    *failure = NGX_XMPP_SASL_INVALID_MECHANISM;
 
-    if (ngx_xmpp_xml_text(sasl->pool, e, &text) != NGX_OK) {
-        return NGX_ERROR;
+    if (!st->tls && st->conf->starttls == NGX_XMPP_STARTTLS_ONLY) {
+        *failure = NGX_XMPP_SASL_ENCRYPTION_REQUIRED;
+        return NULL;
     }
 
-    if (text.len == 0) {
-        return NGX_OK;
+    if (name == NULL) {
+        return NULL;
     }
 
-    if (text.len == 1 && text.data[0] == '=') {
-        data->data = (u_char *) "";
-        return NGX_OK;
-    }
+    for (m = ngx_xmpp_sasl_mechanisms; m->step; m++) {
 
-    rc = ngx_xmpp_base64_decode(sasl->pool, &text, data);
-
-    return (rc == NGX_DECLINED) ? NGX_XMPP_SASL_INCORRECT_ENCODING : rc;
-}
-
-
-/* returns what a nonza handler returns */
-
-static ngx_int_t
-ngx_xmpp_sasl_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
-{
-    ngx_int_t  rc;
-
-    ngx_str_null(&sasl->out);
-
-    rc = sasl->mechanism->step(sasl, data);
-
-    if (rc == NGX_AGAIN) {
-        return NGX_AGAIN;
-    }
-
-    ngx_xmpp_sasl_answer(sasl, rc);
-
-    return NGX_OK;
-}
-
-
-void
-ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
-{
-    ngx_xmpp_stream_t  *st;
-
-    st = sasl->stream;
-
-    ngx_xmpp_sasl_answer(sasl, rc);
-
-    st->transport->resume(st);
-}
-
-
-/* sends the mechanism's answer; the exchange ends unless it is a challenge */
-
-static void
-ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
-{
-    ngx_xmpp_stream_t  *st;
-
-    st = sasl->stream;
-
-    switch (rc) {
-
-    case NGX_OK:
-        if (ngx_xmpp_sasl_send(sasl, "challenge") != NGX_OK) {
-            ngx_xmpp_sasl_end(st);
+        if (!ngx_xmpp_str_eq(name, &m->name)) {
+            continue;
         }
 
-        return;
-
-    case NGX_DONE:
-        if (ngx_xmpp_sasl_send(sasl, "success") != NGX_OK) {
-            ngx_xmpp_sasl_end(st);
-            return;
+        if (ngx_xmpp_sasl_offered(st, m)) {
+            return m;
         }
 
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
-                      "client logged in as \"%V@%V\" by %V",
-                      &sasl->user, &st->host->name, &sasl->mechanism->name);
-
-        if (ngx_xmpp_stream_authenticated(st, &sasl->user) != NGX_OK) {
-            st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
+        if (m->tls && !st->tls) {
+            *failure = NGX_XMPP_SASL_ENCRYPTION_REQUIRED;
         }
 
-        ngx_xmpp_sasl_end(st);
-        return;
-
-    default:
-        ngx_xmpp_sasl_fail(st, (rc > 0) ? rc : NGX_XMPP_SASL_TEMPORARY);
-    }
-}
-
-
-static ngx_int_t
-ngx_xmpp_sasl_send(ngx_xmpp_sasl_t *sasl, const char *name)
-{
-    ngx_str_t        text, tag;
-    ngx_xmpp_xml_t  *e;
-
-    tag.data = (u_char *) name;
-    tag.len = ngx_strlen(name);
-
-    e = ngx_xmpp_xml_create(sasl->pool, &tag, &ngx_xmpp_ns_sasl);
-
-    if (e == NULL) {
-        goto failed;
+        return NULL;
     }
 
-    if (sasl->out.data) {
-        if (ngx_xmpp_base64_encode(sasl->pool, &sasl->out, &text) != NGX_OK
-            || ngx_xmpp_xml_add_text(sasl->pool, e, &text) == NULL)
-        {
-            goto failed;
-        }
-    }
-
-    return ngx_xmpp_stream_send(sasl->stream, e);
-
-failed:
-
-    sasl->stream->transport->close(sasl->stream,
-                                   NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
-
-    return NGX_ERROR;
-}
-
-
-/* RFC 6120, 6.4.5: another try, but not for ever */
-
-static void
-ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure)
-{
-    ngx_str_t         user, mechanism;
-    ngx_pool_t       *pool;
-    ngx_xmpp_xml_t   *e;
-
-    ngx_str_set(&user, "");
-    ngx_str_set(&mechanism, "");
-
-    if (st->sasl) {
-
-        /* bytes that no JID may have could forge a line of the log */
-
-        if (!st->sasl->unnamed) {
-            user = st->sasl->user;
-        }
-
-        mechanism = st->sasl->mechanism->name;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
-                  "client failed to log in as \"%V@%V\" by %V: %V",
-                  &user, &st->host->name, &mechanism,
-                  &ngx_xmpp_sasl_failures[failure]);
-
-    ngx_xmpp_sasl_end(st);
-
-    pool = ngx_xmpp_worker_pool(st->worker);
-    if (pool == NULL) {
-        st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
-        return;
-    }
-
-    e = ngx_xmpp_xml_create(pool, &ngx_xmpp_sasl_failure_name,
-                            &ngx_xmpp_ns_sasl);
-
-    if (e != NULL
-        && ngx_xmpp_xml_add(pool, e, &ngx_xmpp_sasl_failures[failure], NULL)
-           != NULL)
-    {
-        (void) ngx_xmpp_stream_send(st, e);
-    }
-
-    ngx_xmpp_worker_pool_done(st->worker, pool);
-
-    if (++st->attempts >= st->conf->auth_attempts) {
-        st->transport->close(st, NGX_XMPP_SE_POLICY_VIOLATION,
-                             "too many failed attempts to authenticate");
-    }
-}
-
-
-void
-ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st)
-{
-    ngx_pool_t  *pool;
-
-    if (st->sasl == NULL) {
-        return;
-    }
-
-    pool = st->sasl->pool;
-    st->sasl = NULL;
-
-    ngx_destroy_pool(pool);
-}
-
-
-ngx_int_t
-ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
-    ngx_str_t *authzid, ngx_xmpp_scram_hash_e hash)
-{
-    ngx_int_t           rc;
-    ngx_str_t           tag;
-    ngx_xmpp_jid_t      jid;
-    ngx_xmpp_stream_t  *st;
-
-    st = sasl->stream;
-
-    rc = ngx_xmpp_jid_prep_local(sasl->pool, name, &sasl->user);
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-
-        /* cannot exist, but must look like one that does not */
-
-        sasl->unknown = 1;
-        sasl->unnamed = 1;
-        sasl->user = *name;
-
-        if (sasl->user.len > NGX_XMPP_JID_PART_MAX) {
-            sasl->user.len = NGX_XMPP_JID_PART_MAX;
-        }
-
-    } else {
-        rc = ngx_xmpp_sasl_authzid(sasl, authzid);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    if (ngx_xmpp_jid_make(sasl->pool, &sasl->user, &st->host->name, NULL,
-                          &jid)
-        != NGX_OK
-        || ngx_xmpp_store_tag(sasl->pool, &jid.bare, &tag) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (ngx_xmpp_store_credentials(st->worker->store, sasl->pool, &tag,
-                                   &ngx_xmpp_scram_fields[hash],
-                                   ngx_xmpp_sasl_keys, sasl)
-        == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
-}
-
-
-/* RFC 6120, 6.3.8: to act as oneself is all that anyone may ask for */
-
-static ngx_int_t
-ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl, ngx_str_t *authzid)
-{
-    ngx_int_t       rc;
-    ngx_xmpp_jid_t  jid;
-
-    if (authzid->len == 0) {
-        return NGX_OK;
-    }
-
-    rc = ngx_xmpp_jid_parse(sasl->pool, authzid, &jid);
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc == NGX_DECLINED
-        || jid.resource.len
-        || !ngx_xmpp_str_eq(&jid.local, &sasl->user)
-        || !ngx_xmpp_str_eq(&jid.domain, &sasl->stream->host->name))
-    {
-        return NGX_XMPP_SASL_INVALID_AUTHZID;
-    }
-
-    return NGX_OK;
-}
-
-
-/* the keys came: a user without any gets stable ones that fit no password */
-
-static void
-ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res)
-{
-    ngx_xmpp_sasl_t *sasl = data;
-
-    ngx_int_t               rc;
-    ngx_str_t              *secret, salt;
-    ngx_xmpp_scram_hash_e   hash;
-
-    if (res->rc != NGX_OK && res->rc != NGX_DECLINED) {
-        ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-        return;
-    }
-
-    hash = sasl->mechanism->hash;
-
-    if (res->rc == NGX_DECLINED || sasl->unknown
-        || ngx_xmpp_scram_keys_parse(hash, &res->text, &sasl->scram.keys)
-           != NGX_OK)
-    {
-        sasl->unknown = 1;
-
-        secret = ngx_xmpp_store_secret(sasl->stream->worker->store);
-
-        if (secret->len == 0) {
-            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-            return;
-        }
-
-        /* the salt differs from host to host, as a real one would */
-
-        salt.len = sasl->user.len + 1 + sasl->stream->host->name.len;
-        salt.data = ngx_pnalloc(sasl->pool, salt.len);
-
-        if (salt.data == NULL) {
-            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-            return;
-        }
-
-        ngx_sprintf(salt.data, "%V@%V", &sasl->user,
-                    &sasl->stream->host->name);
-
-        if (ngx_xmpp_scram_keys_fake(hash, secret, &salt,
-                                     NGX_XMPP_SCRAM_ITERATIONS,
-                                     &sasl->scram.keys)
-            != NGX_OK)
-        {
-            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-            return;
-        }
-    }
-
-    rc = sasl->mechanism->keys(sasl);
-
-    if (rc != NGX_AGAIN) {
-        ngx_xmpp_sasl_done(sasl, rc);
-    }
+    return NULL;
 }

@@ -1,0 +1,168 @@
+/*
+ * Who a client says it is: the name of a SASL exchange (RFC 6120, 6.3.8), its
+ * account's keys in Redis, and what stands for them when there is no account.
+ *
+ *     name prepared -> authorization identity compared -> keys asked for
+ *     -> the mechanism's keys(), with real keys or with stable fake ones
+ *
+ * The exchange waits parked; its pool, which dies with it, holds the request.
+ * A name that cannot exist, an unknown one and a known one take the same way
+ * (RFC 6120, 6.5.10).
+ */
+
+
+#include "ngx_xmpp_sasl.h"
+
+
+static ngx_int_t ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *authzid);
+static void ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res);
+
+
+ngx_int_t
+ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
+    ngx_str_t *authzid, ngx_xmpp_scram_hash_e hash)
+{
+    ngx_int_t           rc;
+    ngx_str_t           tag;
+    ngx_xmpp_jid_t      jid;
+    ngx_xmpp_stream_t  *st;
+
+    st = sasl->stream;
+
+    rc = ngx_xmpp_jid_prep_local(sasl->pool, name, &sasl->user);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+
+        /* cannot exist, but must look like one that does not */
+
+        sasl->unknown = 1;
+        sasl->unnamed = 1;
+        sasl->user = *name;
+
+        if (sasl->user.len > NGX_XMPP_JID_PART_MAX) {
+            sasl->user.len = NGX_XMPP_JID_PART_MAX;
+        }
+
+    } else {
+        rc = ngx_xmpp_sasl_authzid(sasl, authzid);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ngx_xmpp_jid_make(sasl->pool, &sasl->user, &st->host->name, NULL,
+                          &jid)
+        != NGX_OK
+        || ngx_xmpp_store_tag(sasl->pool, &jid.bare, &tag) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_xmpp_store_credentials(st->worker->store, sasl->pool, &tag,
+                                   &ngx_xmpp_scram_fields[hash],
+                                   ngx_xmpp_sasl_keys, sasl)
+        == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+/* RFC 6120, 6.3.8: to act as oneself is all that anyone may ask for */
+
+static ngx_int_t
+ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl, ngx_str_t *authzid)
+{
+    ngx_int_t       rc;
+    ngx_xmpp_jid_t  jid;
+
+    if (authzid->len == 0) {
+        return NGX_OK;
+    }
+
+    rc = ngx_xmpp_jid_parse(sasl->pool, authzid, &jid);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED
+        || jid.resource.len
+        || !ngx_xmpp_str_eq(&jid.local, &sasl->user)
+        || !ngx_xmpp_str_eq(&jid.domain, &sasl->stream->host->name))
+    {
+        return NGX_XMPP_SASL_INVALID_AUTHZID;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the keys came: a user without any gets stable ones that fit no password */
+
+static void
+ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res)
+{
+    ngx_xmpp_sasl_t *sasl = data;
+
+    ngx_int_t               rc;
+    ngx_str_t              *secret, salt;
+    ngx_xmpp_scram_hash_e   hash;
+
+    if (res->rc != NGX_OK && res->rc != NGX_DECLINED) {
+        ngx_xmpp_sasl_done(sasl, NGX_ERROR);
+        return;
+    }
+
+    hash = sasl->mechanism->hash;
+
+    if (res->rc == NGX_DECLINED || sasl->unknown
+        || ngx_xmpp_scram_keys_parse(hash, &res->text, &sasl->scram.keys)
+           != NGX_OK)
+    {
+        sasl->unknown = 1;
+
+        secret = ngx_xmpp_store_secret(sasl->stream->worker->store);
+
+        if (secret->len == 0) {
+            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
+            return;
+        }
+
+        /* the salt differs from host to host, as a real one would */
+
+        salt.len = sasl->user.len + 1 + sasl->stream->host->name.len;
+        salt.data = ngx_pnalloc(sasl->pool, salt.len);
+
+        if (salt.data == NULL) {
+            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
+            return;
+        }
+
+        ngx_sprintf(salt.data, "%V@%V", &sasl->user,
+                    &sasl->stream->host->name);
+
+        if (ngx_xmpp_scram_keys_fake(hash, secret, &salt,
+                                     NGX_XMPP_SCRAM_ITERATIONS,
+                                     &sasl->scram.keys)
+            != NGX_OK)
+        {
+            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
+            return;
+        }
+    }
+
+    rc = sasl->mechanism->keys(sasl);
+
+    if (rc != NGX_AGAIN) {
+        ngx_xmpp_sasl_done(sasl, rc);
+    }
+}
