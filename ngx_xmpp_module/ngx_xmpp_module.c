@@ -26,6 +26,10 @@ static ngx_int_t ngx_xmpp_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_init_process(ngx_cycle_t *cycle);
 static void ngx_xmpp_exit_process(ngx_cycle_t *cycle);
 static char *ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+static char *ngx_xmpp_redis_parameter(ngx_conf_t *cf,
+    ngx_xmpp_redis_conf_t *rcf, ngx_str_t *value);
+static char *ngx_xmpp_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 
 static ngx_conf_enum_t  ngx_xmpp_starttls_state[] = {
@@ -48,8 +52,15 @@ static ngx_conf_num_bounds_t  ngx_xmpp_attempts_bounds = {
 static ngx_command_t  ngx_xmpp_commands[] = {
 
     { ngx_string("xmpp_redis"),
-      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE12,
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE123,
       ngx_xmpp_redis,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("xmpp_redis_password_file"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_xmpp_redis_password_file,
       NGX_STREAM_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -255,7 +266,7 @@ ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf)
 
     xmcf->store.redis.max_queue = 65536;
 
-    return NGX_CONF_OK;
+    return ngx_xmpp_redis_conf_check(cf, &xmcf->store.redis);
 }
 
 
@@ -406,16 +417,16 @@ ngx_xmpp_postconfiguration(ngx_conf_t *cf)
 }
 
 
-/* "xmpp_redis url [db=number]" */
+/* "xmpp_redis url [db=number] [user=name]" */
 
 static char *
 ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_xmpp_main_conf_t *xmcf = conf;
 
-    char       *err;
-    ngx_int_t   db;
-    ngx_str_t  *value;
+    char        *err;
+    ngx_str_t   *value;
+    ngx_uint_t   i;
 
     if (xmcf->store.configured) {
         return "is duplicate";
@@ -434,25 +445,65 @@ ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (cf->args->nelts == 3) {
-        db = NGX_ERROR;
-
-        if (value[2].len > 3 && ngx_strncmp(value[2].data, "db=", 3) == 0) {
-            db = ngx_atoi(value[2].data + 3, value[2].len - 3);
-        }
-
-        if (db == NGX_ERROR) {
+    for (i = 2; i < cf->args->nelts; i++) {
+        if (ngx_xmpp_redis_parameter(cf, &xmcf->store.redis, &value[i])
+            != NGX_CONF_OK)
+        {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid parameter \"%V\"", &value[2]);
+                               "invalid parameter \"%V\"", &value[i]);
             return NGX_CONF_ERROR;
         }
-
-        xmcf->store.redis.db = db;
     }
 
     xmcf->store.configured = 1;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_xmpp_redis_parameter(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *rcf,
+    ngx_str_t *value)
+{
+    ngx_int_t  db;
+
+    if (value->len > 3 && ngx_strncmp(value->data, "db=", 3) == 0) {
+        db = ngx_atoi(value->data + 3, value->len - 3);
+
+        if (db == NGX_ERROR) {
+            return NGX_CONF_ERROR;
+        }
+
+        rcf->db = db;
+
+        return NGX_CONF_OK;
+    }
+
+    if (value->len > 5 && ngx_strncmp(value->data, "user=", 5) == 0) {
+        rcf->user.data = value->data + 5;
+        rcf->user.len = value->len - 5;
+
+        return NGX_CONF_OK;
+    }
+
+    return NGX_CONF_ERROR;
+}
+
+
+static char *
+ngx_xmpp_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_xmpp_main_conf_t *xmcf = conf;
+
+    ngx_str_t  *value;
+
+    if (xmcf->store.redis.password_file.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    return ngx_xmpp_redis_conf_password(cf, &value[1], &xmcf->store.redis);
 }
 
 

@@ -489,6 +489,7 @@ my %good = (
     'redis:[::1]:7000'            => '[::1]:7000 db:0',
     'redis://10.0.0.1/5'          => '10.0.0.1:6379 db:5 user:"" password:0',
     'redis://:secret@10.0.0.1'    => '10.0.0.1:6379 db:0 user:"" password:6',
+    'redis://user@10.0.0.1/2'     => '10.0.0.1:6379 db:2 user:"user" pass',
     'redis://u:s%3Ac@[::1]:1/15'  => '[::1]:1 db:15 user:"u" password:3',
 );
 
@@ -500,7 +501,6 @@ my %bad = (
     'redis:'                  => 'no host|invalid host',
     'redis:10.0.0.1:99999'    => 'invalid port',
     'redis://10.0.0.1/x'      => 'is not a number',
-    'redis://user@10.0.0.1'   => 'a user without a password',
     'redis://u:%zz@10.0.0.1'  => 'bad "%" escape',
     'redis:unix:/x'           => '"unix:" has to come first',
     'unix:'                   => 'no path',

@@ -201,10 +201,10 @@ sub check_syntax {
         my $wanted = $f->{NGX_CONF_BLOCK}  ? qr/^ \w+ \{ \.\.\. \}$/
                    : $f->{NGX_CONF_FLAG}   ? qr/^ on \| off$/
                    : $f->{NGX_CONF_NOARGS} ? qr/^$/
-                   : $f->{NGX_CONF_TAKE12} ? qr/^ \w+ \[\w+=\w+\]$/
+                   : $f->{NGX_CONF_TAKE123} ? qr/^ \w+( \[\w+=\w+\]){2}$/
                    : $f->{NGX_CONF_1MORE}  ? qr/^ \w+ \.\.\.$/
                    : %names                ? qr/./
-                   : qr/^ (?:string|time|size|number)$/;
+                   : qr/^ (?:string|file|time|size|number)$/;
 
         bad($name, "syntax \"$arguments\"") unless $arguments =~ $wanted;
     });

@@ -93,8 +93,10 @@ static const char  ngx_xmpp_ctl_help_options[] =
     "  -c FILE         the nginx.conf that tells where Redis is and which\n"
     "                  domains are served (" NGX_XMPP_CTL_DEFAULT_CONF ")\n"
     "  -r URL          Redis: unix:/path, redis:host[:port] or\n"
-    "                  redis://[[user]:password@]host[:port][/db];\n"
+    "                  redis://[[user][:password]@]host[:port][/db];\n"
     "                  no nginx.conf is read unless -c is there, too\n"
+    "  -u USER         of Redis, instead of the one of nginx.conf or the URL\n"
+    "  -P FILE         with that user's password, as one line\n"
     "  -n N            the database, as db=N of xmpp_redis (0)\n"
     "  -p PREFIX       of all keys, as xmpp_redis_prefix (xmpp)\n";
 
@@ -163,7 +165,8 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
     status = NGX_XMPP_CTL_OK;
 
     while (status == NGX_XMPP_CTL_OK
-           && (c = getopt_long(argc, argv, "c:r:n:p:h", options, NULL)) != -1)
+           && (c = getopt_long(argc, argv, "c:r:n:p:u:P:h", options, NULL))
+              != -1)
     {
         switch (c) {
 
@@ -183,6 +186,14 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
 
         case 'p':
             ctl->prefix_option = optarg;
+            break;
+
+        case 'u':
+            ctl->user_option = optarg;
+            break;
+
+        case 'P':
+            ctl->password_option = optarg;
             break;
 
         case 'h':
@@ -316,6 +327,20 @@ ngx_xmpp_ctl_settings(ngx_xmpp_ctl_t *ctl)
         ctl->redis_url.len = ngx_strlen(ctl->url);
         ctl->db = 0;
         ctl->db_set = 0;
+        ctl->redis_user.len = 0;
+        ctl->password_file = NULL;
+    }
+
+    /* a password of nginx.conf is that of the servers' user */
+
+    if (ctl->user_option) {
+        ctl->redis_user.data = (u_char *) ctl->user_option;
+        ctl->redis_user.len = ngx_strlen(ctl->user_option);
+        ctl->password_file = NULL;
+    }
+
+    if (ctl->password_option) {
+        ctl->password_file = ctl->password_option;
     }
 
     if (ctl->db_given) {
@@ -355,7 +380,8 @@ ngx_xmpp_ctl_usage(const ngx_xmpp_ctl_command_t *cmd)
 
     } else {
         (void) fprintf(stderr, "usage: xmppctl [-c nginx.conf | -r redis-url]"
-                       " [-n db] [-p prefix] command ...\n"
+                       " [-n db] [-p prefix] [-u user] [-P file]"
+                       " command ...\n"
                        "xmppctl --help tells more\n");
     }
 

@@ -5,6 +5,7 @@
  *
  *   ngx_xmpp_ctl.c           arguments, commands, help
  *   ngx_xmpp_ctl_conf.c      what nginx.conf tells: Redis, prefix, domains
+ *   ngx_xmpp_ctl_conf_redis.c  of it, the directives of Redis
  *   ngx_xmpp_ctl_redis.c     connection, commands, keys
  *   ngx_xmpp_ctl_account.c   adduser, passwd, deluser, users
  *   ngx_xmpp_ctl_ping.c      ping
@@ -53,12 +54,16 @@ typedef struct {
     const char            *conf;
     const char            *url;
     const char            *prefix_option;
+    const char            *user_option;
+    const char            *password_option;
     ngx_uint_t             db_given;
     ngx_uint_t             db_option;
     ngx_uint_t             iterations;
 
     /* of nginx.conf, or of the options above */
     ngx_str_t              redis_url;
+    ngx_str_t              redis_user;
+    const char            *password_file;
     ngx_str_t              prefix;
     ngx_uint_t             db;
     ngx_uint_t             db_set;         /* the URL's does not count */
@@ -82,6 +87,18 @@ int ngx_xmpp_ctl_no_memory(void);
  * An exit status.
  */
 int ngx_xmpp_ctl_conf_read(ngx_xmpp_ctl_t *ctl, const char *name);
+
+
+/*
+ * Takes a directive of stream{}, if it is one of Redis; dir is the folder of
+ * nginx.conf, with a slash.  NULL, or what is wrong.
+ */
+const char *ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_t *ctl, ngx_uint_t nwords,
+    ngx_str_t *words, const char *dir);
+
+/* the one line of a file, in ctl->pool; an exit status */
+int ngx_xmpp_ctl_password_file(ngx_xmpp_ctl_t *ctl, const char *name,
+    ngx_str_t *password);
 
 
 /* connects to redis_url and selects the database; an exit status */

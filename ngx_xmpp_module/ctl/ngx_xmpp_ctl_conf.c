@@ -1,6 +1,6 @@
 
 /*
- * What nginx.conf tells xmppctl: xmpp_redis, xmpp_redis_prefix and the names
+ * What nginx.conf tells xmppctl: xmpp_redis, what goes with it, and the names
  * of xmpp_host, all of them children of stream{}.
  *
  * The file is read by nginx's own lexical rules - quotes, backslashes,
@@ -10,7 +10,7 @@
  * have rules of their own for them.
  *
  *   main --- stream { --- xmpp_host NAME { ... }
- *        \            \__ xmpp_redis URL [db=N];  xmpp_redis_prefix NAME;
+ *        \            \__ xmpp_redis...;         ngx_xmpp_ctl_conf_redis.c
  *         \__ other { ... }                       skipped, depth is counted
  */
 
@@ -23,7 +23,7 @@
 
 #define NGX_XMPP_CTL_CONF_MAX      (16 * 1024 * 1024)
 #define NGX_XMPP_CTL_CONF_INCLUDE  16        /* files within files */
-#define NGX_XMPP_CTL_CONF_WORDS    4         /* kept of a directive */
+#define NGX_XMPP_CTL_CONF_WORDS    5         /* kept of a directive */
 
 #define ngx_xmpp_ctl_conf_space(c)                                            \
     ((c) == ' ' || (c) == '\t' || (c) == '\r' || (c) == '\n')
@@ -79,7 +79,6 @@ static int ngx_xmpp_ctl_conf_directive(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_block(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_block_end(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_include(ngx_xmpp_ctl_conf_t *cf);
-static int ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_host(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_lua(ngx_xmpp_ctl_conf_t *cf);
 static void ngx_xmpp_ctl_conf_lua_code(ngx_xmpp_ctl_conf_t *cf,
@@ -275,6 +274,8 @@ ngx_xmpp_ctl_conf_parse(ngx_xmpp_ctl_conf_t *cf)
 static int
 ngx_xmpp_ctl_conf_directive(ngx_xmpp_ctl_conf_t *cf)
 {
+    const char  *err;
+
     if (cf->nwords == 0) {
         return ngx_xmpp_ctl_conf_fail(cf, "unexpected \";\"");
     }
@@ -291,15 +292,9 @@ ngx_xmpp_ctl_conf_directive(ngx_xmpp_ctl_conf_t *cf)
         return NGX_XMPP_CTL_OK;
     }
 
-    if (ngx_xmpp_ctl_conf_is(&cf->words[0], "xmpp_redis")) {
-        return ngx_xmpp_ctl_conf_redis(cf);
-    }
+    err = ngx_xmpp_ctl_conf_redis(cf->ctl, cf->nwords, cf->words, cf->dir);
 
-    if (ngx_xmpp_ctl_conf_is(&cf->words[0], "xmpp_redis_prefix")) {
-        cf->ctl->prefix = cf->words[1];
-    }
-
-    return NGX_XMPP_CTL_OK;
+    return err ? ngx_xmpp_ctl_conf_fail(cf, err) : NGX_XMPP_CTL_OK;
 }
 
 
@@ -404,50 +399,6 @@ ngx_xmpp_ctl_conf_include(ngx_xmpp_ctl_conf_t *cf)
     globfree(&g);
 
     return status;
-}
-
-
-/* xmpp_redis URL [db=N] */
-
-static int
-ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_conf_t *cf)
-{
-    u_char      *p, *last;
-    ngx_str_t   *word;
-    ngx_uint_t   i, n;
-
-    cf->ctl->redis_url = cf->words[1];
-    cf->ctl->db = 0;
-    cf->ctl->db_set = 0;
-
-    for (i = 2; i < cf->nwords; i++) {
-        word = &cf->words[i];
-
-        if (word->len < 4 || ngx_memcmp(word->data, "db=", 3) != 0) {
-            continue;
-        }
-
-        last = word->data + word->len;
-        n = 0;
-
-        for (p = word->data + 3; p < last && *p >= '0' && *p <= '9'; p++) {
-            n = n * 10 + (*p - '0');
-
-            if (n > NGX_MAX_INT32_VALUE / 10) {
-                break;
-            }
-        }
-
-        if (p != last) {
-            return ngx_xmpp_ctl_conf_fail(cf, "the db= of xmpp_redis is not a"
-                                              " number");
-        }
-
-        cf->ctl->db = n;
-        cf->ctl->db_set = 1;
-    }
-
-    return NGX_XMPP_CTL_OK;
 }
 
 

@@ -4,7 +4,7 @@
  *
  *   unix:/path
  *   redis:host[:port]
- *   redis://[[user]:password@]host[:port][/db]
+ *   redis://[[user][:password]@]host[:port][/db]
  *
  * The same forms as of the directive xmpp_redis.  IPv6 addresses are in
  * brackets; user and password may be percent-encoded.
@@ -48,6 +48,7 @@ static ngx_int_t ngx_xmpp_ctl_unescape(ngx_pool_t *pool, u_char *p,
 static ngx_int_t ngx_xmpp_ctl_hex(u_char c);
 static ngx_int_t ngx_xmpp_ctl_copy(ngx_pool_t *pool, u_char *p, u_char *last,
     ngx_str_t *out);
+static int ngx_xmpp_ctl_user(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url);
 static int ngx_xmpp_ctl_setup(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url);
 static ngx_int_t ngx_xmpp_ctl_join(ngx_pool_t *pool, ngx_uint_t n,
     ngx_str_t *parts, ngx_str_t *out);
@@ -58,6 +59,7 @@ static ngx_int_t ngx_xmpp_ctl_join(ngx_pool_t *pool, ngx_uint_t n,
 int
 ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
 {
+    int                  status;
     const char          *err;
     redisContext        *c;
     struct timeval       tv;
@@ -71,6 +73,11 @@ ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
         return ngx_xmpp_ctl_fail(ctl->url ? NGX_XMPP_CTL_USAGE
                                           : NGX_XMPP_CTL_CONF,
                                  "bad address of Redis: %s", err);
+    }
+
+    status = ngx_xmpp_ctl_user(ctl, &url);
+    if (status != NGX_XMPP_CTL_OK) {
+        return status;
     }
 
     tv.tv_sec = NGX_XMPP_CTL_REDIS_TIMEOUT;
@@ -100,6 +107,38 @@ ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
     (void) redisSetTimeout(c, tv);
 
     return ngx_xmpp_ctl_setup(ctl, &url);
+}
+
+
+/* user and password: of options, of the URL, of nginx.conf; an exit status */
+
+static int
+ngx_xmpp_ctl_user(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
+{
+    if (ctl->redis_user.len) {
+        url->user = ctl->redis_user;
+    }
+
+    if (ctl->user_option && !ctl->password_option) {
+        url->password.len = 0;
+    }
+
+    if (url->password.len == 0 || ctl->password_option) {
+
+        if (ctl->password_file) {
+            return ngx_xmpp_ctl_password_file(ctl, ctl->password_file,
+                                              &url->password);
+        }
+
+        if (url->user.len) {
+            return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_USAGE,
+                                     "the user \"%.*s\" of Redis needs a"
+                                     " password: name its file with -P",
+                                     (int) url->user.len, url->user.data);
+        }
+    }
+
+    return NGX_XMPP_CTL_OK;
 }
 
 
@@ -383,16 +422,14 @@ ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
 
     if (at > rest->data) {
         colon = ngx_strlchr(rest->data, at - 1, ':');
+        p = colon ? colon : at - 1;
 
-        if (colon == NULL) {
-            return "there is a user, but no password";
-        }
-
-        if (ngx_xmpp_ctl_unescape(ctl->pool, rest->data, colon, &url->user)
+        if (ngx_xmpp_ctl_unescape(ctl->pool, rest->data, p, &url->user)
             != NGX_OK
-            || ngx_xmpp_ctl_unescape(ctl->pool, colon + 1, at - 1,
-                                     &url->password)
-               != NGX_OK)
+            || (colon
+                && ngx_xmpp_ctl_unescape(ctl->pool, colon + 1, at - 1,
+                                         &url->password)
+                   != NGX_OK))
         {
             return "user or password have a bad \"%\" escape";
         }

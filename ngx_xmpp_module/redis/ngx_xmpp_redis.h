@@ -71,6 +71,7 @@ typedef struct {
     ngx_uint_t                  db;
     ngx_str_t                   user;         /* len 0: none */
     ngx_str_t                   password;     /* len 0: none */
+    ngx_str_t                   password_file; /* where it is from, if so */
     ngx_str_t                   name;         /* CLIENT SETNAME; len 0: none */
     ngx_msec_t                  connect_timeout;
     ngx_msec_t                  timeout;      /* of a request, as a whole */
@@ -83,10 +84,21 @@ typedef struct {
 } ngx_xmpp_redis_conf_t;
 
 
-/* parses "unix:/path", "redis:host:port", "redis://[user:pw@]host:port/db";
- * at configuration time only (may resolve a name); *err is a reason */
+/* parses "unix:/path", "redis:host:port",
+ * "redis://[user[:pw]@]host:port/db"; at configuration time only (may resolve
+ * a name); *err is a reason */
 ngx_int_t ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
     ngx_xmpp_redis_conf_t *conf, char **err);
+
+/*
+ * Reads the password of *conf from a file, at configuration time only; a
+ * relative path is one of the folder of nginx.conf.  NGX_CONF_ERROR: said why.
+ */
+char *ngx_xmpp_redis_conf_password(ngx_conf_t *cf, ngx_str_t *file,
+    ngx_xmpp_redis_conf_t *conf);
+
+/* what only the whole of *conf tells; NGX_CONF_ERROR: said why */
+char *ngx_xmpp_redis_conf_check(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf);
 
 /*
  * Creates the client in pool and begins to connect; never blocks, and a

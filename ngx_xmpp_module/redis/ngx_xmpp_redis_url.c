@@ -3,7 +3,7 @@
  *
  *   unix:/path                              of a socket
  *   redis:host[:port]                       port 6379 by default
- *   redis://[[user]:password@]host[:port][/db]
+ *   redis://[[user][:password]@]host[:port][/db]
  *
  * host is a name, resolved once, while the configuration is read, an IPv4
  * address or an IPv6 address in brackets.  user and password may have
@@ -107,7 +107,7 @@ static ngx_int_t
 ngx_xmpp_redis_parse_authority(ngx_pool_t *pool, ngx_str_t *rest,
     ngx_xmpp_redis_conf_t *conf, char **err)
 {
-    u_char     *p, *last, *at, *colon;
+    u_char     *p, *last, *at, *colon, *end;
     ngx_int_t   db;
 
     last = rest->data + rest->len;
@@ -140,18 +140,31 @@ ngx_xmpp_redis_parse_authority(ngx_pool_t *pool, ngx_str_t *rest,
     }
 
     colon = ngx_strlchr(rest->data, at - 1, ':');
+    end = colon ? colon : at - 1;
+
+    if (ngx_xmpp_redis_unescape(pool, rest->data, end, &conf->user) != NGX_OK)
+    {
+        goto bad_escape;
+    }
+
+    last = rest->data + rest->len;
+    rest->data = at;
+    rest->len = last - at;
 
     if (colon == NULL) {
-        *err = "a user without a password; is it \":password@\"?";
+        return NGX_OK;
+    }
+
+    if (conf->password_file.len) {
+        *err = "there is a password in it and an \"xmpp_redis_password_file\"; "
+               "leave one of them";
         return NGX_ERROR;
     }
 
-    if (ngx_xmpp_redis_unescape(pool, rest->data, colon, &conf->user) != NGX_OK
-        || ngx_xmpp_redis_unescape(pool, colon + 1, at - 1, &conf->password)
-           != NGX_OK)
+    if (ngx_xmpp_redis_unescape(pool, colon + 1, at - 1, &conf->password)
+        != NGX_OK)
     {
-        *err = "user or password have a bad \"%\" escape";
-        return NGX_ERROR;
+        goto bad_escape;
     }
 
     p = ngx_pnalloc(pool, conf->url.len + sizeof("***"));
@@ -168,10 +181,13 @@ ngx_xmpp_redis_parse_authority(ngx_pool_t *pool, ngx_str_t *rest,
                                 (size_t) (last - (at - 1)), at - 1) - p;
     conf->url.data = p;
 
-    rest->len -= at - rest->data;
-    rest->data = at;
-
     return NGX_OK;
+
+bad_escape:
+
+    *err = "user or password have a bad \"%\" escape";
+
+    return NGX_ERROR;
 }
 
 
