@@ -109,12 +109,13 @@ leave_root() {
 build_packages=( gcc libc6-dev make
                  libhiredis-dev libxml2-dev libicu-dev libssl-dev )
 
-# an nginx that is there, with its sources, needs none of Debian's
-if [ -z "${NGX_SRC-}" ] || ! command -v "$NGINX_BIN" > /dev/null; then
-    build_packages+=( nginx libnginx-mod-stream nginx-dev )
-fi
-
 run_packages=( redis-server openssl )
 test_packages=( clang perl libio-socket-ssl-perl libxml-libxml-perl
                 libpcre2-dev zlib1g-dev python3-slixmpp libstrophe-dev
                 go-sendxmpp profanity tmux )
+
+# an nginx that is there, with its sources, needs none of Debian's
+if [ -z "${NGX_SRC-}" ] || ! command -v "$NGINX_BIN" > /dev/null; then
+    build_packages+=( nginx libnginx-mod-stream nginx-dev )
+    test_packages+=( libnginx-mod-nchan )
+fi
