@@ -51,7 +51,10 @@ struct ngx_xmpp_sasl_mechanism_s {
 
     ngx_int_t                 (*step)(ngx_xmpp_sasl_t *sasl,
                                     ngx_str_t *data);
-    ngx_int_t                 (*keys)(ngx_xmpp_sasl_t *sasl);
+
+    /* stored: the field that was looked up; NULL: no such user */
+    ngx_int_t                 (*keys)(ngx_xmpp_sasl_t *sasl,
+                                    ngx_str_t *stored);
 };
 
 
@@ -92,19 +95,28 @@ void ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
 
 /*
  * Prepares the name, checks the authorization identity against it, and asks
- * for the keys; handler is called later.  Returns NGX_AGAIN, a failure, or
- * NGX_ERROR.  A name that cannot exist is asked for all the same.
+ * for a field of the account (docs/redis-schema.md); the mechanism's keys()
+ * is called later.  Returns NGX_AGAIN, a failure, or NGX_ERROR.  A name that
+ * cannot exist is asked for all the same.
  */
 ngx_int_t ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
-    ngx_str_t *authzid, ngx_xmpp_scram_hash_e hash);
+    ngx_str_t *authzid, ngx_str_t *field);
+
+/*
+ * Reads the stored keys into sasl->scram.keys; where there are none, or none
+ * that can be read, stable ones that fit no password (RFC 6120, 6.5.10), and
+ * sasl->unknown is set.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_xmpp_sasl_scram_stored(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *stored);
 
 
 /* the mechanisms, a file each */
 
 ngx_int_t ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
-ngx_int_t ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl);
+ngx_int_t ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);
 ngx_int_t ngx_xmpp_sasl_plain_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
-ngx_int_t ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl);
+ngx_int_t ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);
 
 
 #endif /* _NGX_XMPP_SASL_H_INCLUDED_ */

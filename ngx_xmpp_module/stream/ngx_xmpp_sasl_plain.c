@@ -91,12 +91,12 @@ ngx_xmpp_sasl_plain_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
     cln->data = &sasl->password;
 
     return ngx_xmpp_sasl_lookup(sasl, &name, &authzid,
-                                sasl->mechanism->hash);
+                             &ngx_xmpp_scram_fields[sasl->mechanism->hash]);
 }
 
 
 ngx_int_t
-ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl)
+ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored)
 {
     ngx_pool_t            *pool;
     ngx_thread_pool_t     *tp;
@@ -104,6 +104,10 @@ ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl)
     ngx_pool_cleanup_t    *cln;
     ngx_xmpp_main_conf_t  *xmcf;
     ngx_xmpp_sasl_task_t  *t;
+
+    if (ngx_xmpp_sasl_scram_stored(sasl, stored) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     xmcf = ngx_stream_get_module_main_conf(sasl->stream->nginx,
                                            ngx_xmpp_module);

@@ -39,7 +39,7 @@ ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
         }
 
         return ngx_xmpp_sasl_lookup(sasl, &sc->username, &sc->authzid,
-                                    sc->hash);
+                                    &ngx_xmpp_scram_fields[sc->hash]);
     }
 
     rc = ngx_xmpp_scram_final(sc, data, &sasl->out);
@@ -62,8 +62,12 @@ ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
 
 
 ngx_int_t
-ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl)
+ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored)
 {
+    if (ngx_xmpp_sasl_scram_stored(sasl, stored) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     sasl->state = NGX_XMPP_SASL_SCRAM_FINAL;
 
     return ngx_xmpp_scram_challenge(&sasl->scram, &sasl->out);

@@ -2,8 +2,8 @@
  * Who a client says it is: the name of a SASL exchange (RFC 6120, 6.3.8), its
  * account's keys in Redis, and what stands for them when there is no account.
  *
- *     name prepared -> authorization identity compared -> keys asked for
- *     -> the mechanism's keys(), with real keys or with stable fake ones
+ *     name prepared -> authorization identity compared -> a field asked for
+ *     -> the mechanism's keys(), which takes stable fake ones for none
  *
  * The exchange waits parked; its pool, which dies with it, holds the request.
  * A name that cannot exist, an unknown one and a known one take the same way
@@ -21,7 +21,7 @@ static void ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res);
 
 ngx_int_t
 ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
-    ngx_str_t *authzid, ngx_xmpp_scram_hash_e hash)
+    ngx_str_t *authzid, ngx_str_t *field)
 {
     ngx_int_t           rc;
     ngx_str_t           tag;
@@ -64,8 +64,7 @@ ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
         return NGX_ERROR;
     }
 
-    if (ngx_xmpp_store_credentials(st->worker->store, sasl->pool, &tag,
-                                   &ngx_xmpp_scram_fields[hash],
+    if (ngx_xmpp_store_credentials(st->worker->store, sasl->pool, &tag, field,
                                    ngx_xmpp_sasl_keys, sasl)
         == NULL)
     {
@@ -106,63 +105,68 @@ ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl, ngx_str_t *authzid)
 }
 
 
-/* the keys came: a user without any gets stable ones that fit no password */
-
 static void
 ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res)
 {
     ngx_xmpp_sasl_t *sasl = data;
 
-    ngx_int_t               rc;
-    ngx_str_t              *secret, salt;
-    ngx_xmpp_scram_hash_e   hash;
+    ngx_int_t   rc;
+    ngx_str_t  *stored;
 
     if (res->rc != NGX_OK && res->rc != NGX_DECLINED) {
         ngx_xmpp_sasl_done(sasl, NGX_ERROR);
         return;
     }
 
-    hash = sasl->mechanism->hash;
-
-    if (res->rc == NGX_DECLINED || sasl->unknown
-        || ngx_xmpp_scram_keys_parse(hash, &res->text, &sasl->scram.keys)
-           != NGX_OK)
-    {
+    if (res->rc == NGX_DECLINED) {
         sasl->unknown = 1;
-
-        secret = ngx_xmpp_store_secret(sasl->stream->worker->store);
-
-        if (secret->len == 0) {
-            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-            return;
-        }
-
-        /* the salt differs from host to host, as a real one would */
-
-        salt.len = sasl->user.len + 1 + sasl->stream->host->name.len;
-        salt.data = ngx_pnalloc(sasl->pool, salt.len);
-
-        if (salt.data == NULL) {
-            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-            return;
-        }
-
-        ngx_sprintf(salt.data, "%V@%V", &sasl->user,
-                    &sasl->stream->host->name);
-
-        if (ngx_xmpp_scram_keys_fake(hash, secret, &salt,
-                                     NGX_XMPP_SCRAM_ITERATIONS,
-                                     &sasl->scram.keys)
-            != NGX_OK)
-        {
-            ngx_xmpp_sasl_done(sasl, NGX_ERROR);
-            return;
-        }
     }
 
-    rc = sasl->mechanism->keys(sasl);
+    stored = sasl->unknown ? NULL : &res->text;
+
+    rc = sasl->mechanism->keys(sasl, stored);
 
     if (rc != NGX_AGAIN) {
         ngx_xmpp_sasl_done(sasl, rc);
     }
+}
+
+
+ngx_int_t
+ngx_xmpp_sasl_scram_stored(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored)
+{
+    ngx_str_t              *secret, salt;
+    ngx_xmpp_scram_hash_e   hash;
+
+    hash = sasl->mechanism->hash;
+
+    if (stored
+        && ngx_xmpp_scram_keys_parse(hash, stored, &sasl->scram.keys)
+           == NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    sasl->unknown = 1;
+
+    secret = ngx_xmpp_store_secret(sasl->stream->worker->store);
+
+    if (secret->len == 0) {
+        return NGX_ERROR;
+    }
+
+    /* the salt differs from host to host, as a real one would */
+
+    salt.len = sasl->user.len + 1 + sasl->stream->host->name.len;
+    salt.data = ngx_pnalloc(sasl->pool, salt.len);
+
+    if (salt.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(salt.data, "%V@%V", &sasl->user, &sasl->stream->host->name);
+
+    return ngx_xmpp_scram_keys_fake(hash, secret, &salt,
+                                    NGX_XMPP_SCRAM_ITERATIONS,
+                                    &sasl->scram.keys);
 }
