@@ -11,6 +11,10 @@
  * Redis or for a thread.  Failed attempts are counted, and the stream ends
  * when they are too many (6.4.5).  A failure never tells more than
  * not-authorized about whether an account exists (6.5.10).
+ *
+ * Each failure is a line of the log, at "error" when somebody may have tried
+ * to be who he is not: docs/admin/failed-logins.md has its form, on which
+ * fail2ban's filter relies.
  */
 
 
@@ -25,6 +29,11 @@ static ngx_int_t ngx_xmpp_sasl_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
 static void ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
 static ngx_int_t ngx_xmpp_sasl_send(ngx_xmpp_sasl_t *sasl, const char *name);
 static void ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure);
+static void ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure);
+
+
+/* octets of a name in the log; escaped, they are up to four times as many */
+#define NGX_XMPP_SASL_LOG_NAME        128
 
 
 static ngx_str_t  ngx_xmpp_sasl_failures[] = {
@@ -295,28 +304,10 @@ failed:
 static void
 ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure)
 {
-    ngx_str_t         user, mechanism;
-    ngx_pool_t       *pool;
-    ngx_xmpp_xml_t   *e;
+    ngx_pool_t      *pool;
+    ngx_xmpp_xml_t  *e;
 
-    ngx_str_set(&user, "");
-    ngx_str_set(&mechanism, "");
-
-    if (st->sasl) {
-
-        /* bytes that no JID may have could forge a line of the log */
-
-        if (!st->sasl->unnamed) {
-            user = st->sasl->user;
-        }
-
-        mechanism = st->sasl->mechanism->name;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
-                  "client failed to log in as \"%V@%V\" by %V: %V",
-                  &user, &st->host->name, &mechanism,
-                  &ngx_xmpp_sasl_failures[failure]);
+    ngx_xmpp_sasl_log(st, failure);
 
     ngx_xmpp_sasl_end(st);
 
@@ -358,4 +349,42 @@ ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st)
     st->sasl = NULL;
 
     ngx_destroy_pool(pool);
+}
+
+
+/*
+ * One line for a failure, whose address stands before what the client chose.
+ * nginx writes messages as they are, so the name must not end the line or the
+ * quotes: a prepared one cannot (RFC 7622, 3.3), any other is escaped.
+ */
+
+static void
+ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure)
+{
+    u_char            *p, name[4 * NGX_XMPP_SASL_LOG_NAME + sizeof("...")];
+    ngx_str_t          mechanism;
+    ngx_uint_t         level;
+    ngx_connection_t  *c;
+
+    c = st->nginx->connection;
+    p = name;
+
+    ngx_str_set(&mechanism, "-");
+
+    if (st->sasl) {
+        mechanism = st->sasl->mechanism->name;
+
+        p = ngx_xmpp_log_escape(p, NGX_XMPP_SASL_LOG_NAME, &st->sasl->user,
+                                st->sasl->unnamed);
+    }
+
+    level = (failure == NGX_XMPP_SASL_NOT_AUTHORIZED
+             || failure == NGX_XMPP_SASL_INVALID_AUTHZID)
+            ? NGX_LOG_ERR : NGX_LOG_INFO;
+
+    ngx_log_error(level, c->log, 0,
+                  "xmpp login failed: client %V, mechanism %V, condition %V, "
+                  "jid \"%*s@%V\"", &c->addr_text, &mechanism,
+                  &ngx_xmpp_sasl_failures[failure], (size_t) (p - name), name,
+                  &st->host->name);
 }

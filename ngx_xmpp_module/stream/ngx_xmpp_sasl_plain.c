@@ -72,6 +72,11 @@ ngx_xmpp_sasl_plain_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
         return NGX_XMPP_SASL_MALFORMED_REQUEST;
     }
 
+    /* for the log, should the password be refused before the name is seen */
+
+    sasl->user = name;
+    sasl->unnamed = 1;
+
     rc = ngx_xmpp_saslprep(sasl->pool, &password, &sasl->password);
 
     if (rc == NGX_ERROR) {

@@ -49,6 +49,8 @@ ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
         }
 
     } else {
+        sasl->unnamed = 0;
+
         rc = ngx_xmpp_sasl_authzid(sasl, authzid);
 
         if (rc != NGX_OK) {

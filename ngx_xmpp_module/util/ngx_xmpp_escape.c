@@ -1,6 +1,6 @@
 
 /*
- * Percent-encoding of Redis key parts.
+ * Percent-encoding of Redis key parts, and names in the log.
  *
  * A key is "xmpp:{user@domain}:account": the braces are Redis Cluster's hash
  * tag.  '{', '}' and '%' are all legal in localparts, so a name could end the
@@ -129,4 +129,48 @@ ngx_xmpp_key_unescape(ngx_pool_t *pool, ngx_str_t *in, ngx_str_t *out)
     out->len = p - start;
 
     return NGX_OK;
+}
+
+
+/*
+ * Writes at most max octets of s to p, and "..." when there are more; returns
+ * the end.  raw: s comes from a stranger, and what is not printable ASCII, or
+ * would end the quotes around it, is written as \xHH, so p has room for four
+ * times max and "...".  Else s is a prepared part of a JID, which holds
+ * nothing of that kind (RFC 7622, 3.3; RFC 8264, 4.2), and is cut between
+ * characters.
+ */
+u_char *
+ngx_xmpp_log_escape(u_char *p, size_t max, ngx_str_t *s, ngx_uint_t raw)
+{
+    u_char  c;
+    size_t  i, n;
+
+    static const u_char  hex[] = "0123456789ABCDEF";
+
+    n = s->len;
+
+    if (n > max) {
+        n = max;
+
+        while (!raw && n && (s->data[n] & 0xC0) == 0x80) {
+            n--;
+        }
+    }
+
+    for (i = 0; i < n; i++) {
+        c = s->data[i];
+
+        if (!raw || (c > ' ' && c < 0x7F && c != '"' && c != '\\')) {
+            *p++ = c;
+            continue;
+        }
+
+        *p++ = '\\';
+        *p++ = 'x';
+        *p++ = hex[c >> 4];
+        *p++ = hex[c & 15];
+    }
+
+    return (n < s->len) ? ngx_cpymem(p, "...", 3) : p;
 }

@@ -1,6 +1,7 @@
 /*
  * Small pure helpers: base64 that refuses what RFC 4648 refuses, hex, random
- * identifiers, XEP-0082 dates, percent-encoding of Redis key parts.
+ * identifiers, XEP-0082 dates, percent-encoding of Redis key parts, names in
+ * the log.
  */
 
 
@@ -47,6 +48,10 @@ ngx_int_t ngx_xmpp_key_escape(ngx_pool_t *pool, ngx_str_t *in,
     ngx_str_t *out);
 ngx_int_t ngx_xmpp_key_unescape(ngx_pool_t *pool, ngx_str_t *in,
     ngx_str_t *out);
+
+/* writes a name so that it cannot forge a line of the log; the end */
+u_char *ngx_xmpp_log_escape(u_char *p, size_t max, ngx_str_t *s,
+    ngx_uint_t raw);
 
 
 #endif /* _NGX_XMPP_UTIL_H_INCLUDED_ */

@@ -1,7 +1,7 @@
 
 /*
  * The small helpers of util/: base64 (RFC 4648), random identifiers, dates
- * (XEP-0082), key escapes.
+ * (XEP-0082), key escapes, names in the log.
  */
 
 
@@ -23,6 +23,7 @@ static void test_base64_all_lengths(void);
 static void test_id(void);
 static void test_datetime(void);
 static void test_escape(void);
+static void test_log_escape(void);
 
 
 /* RFC 4648, 10, and what uses the whole alphabet */
@@ -71,7 +72,7 @@ main(void)
 {
     tap_plan(2 * (sizeof(test_base64_pairs) / sizeof(test_pair_t))
              + sizeof(test_base64_bads) / sizeof(test_pair_t) + 3
-             + 3 + 8 + 17);
+             + 3 + 8 + 17 + 9);
 
     test_base64();
     test_base64_bad();
@@ -79,6 +80,7 @@ main(void)
     test_id();
     test_datetime();
     test_escape();
+    test_log_escape();
 
     return tap_end();
 }
@@ -288,5 +290,44 @@ test_escape(void)
 
         tap_ok(ngx_xmpp_key_unescape(tap_pool(), text, &out) == NGX_DECLINED,
                "escape refused: %s", bad[i]);
+    }
+}
+
+
+static void
+test_log_escape(void)
+{
+    u_char      *p, buf[4 * 8 + sizeof("...")];
+    ngx_str_t    out, *in;
+    ngx_uint_t   i;
+
+    static struct {
+        ngx_uint_t   raw;
+        const char  *name;
+        const char  *text;
+    } names[] = {
+        { 1, "", "" },
+        { 1, "alice", "alice" },
+        { 1, "a\"\\ ~", "a\\x22\\x5C\\x20~" },
+        { 1, "\r\n\x7f\xc2\x85", "\\x0D\\x0A\\x7F\\xC2\\x85" },
+        { 1, "\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+          "\\xFF\\xFF\\xFF\\xFF\\xFF\\xFF\\xFF\\xFF..." },
+        { 0, "12345678", "12345678" },
+        { 0, "123456789", "12345678..." },
+        { 0, "1234567\xc3\xbc", "1234567..." },
+        { 0, "\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc",
+          "\xc3\xbc\xc3\xbc\xc3\xbc\xc3\xbc" }
+    };
+
+    for (i = 0; i < 9; i++) {
+        in = tap_copy(tap_pool(), names[i].name, ngx_strlen(names[i].name));
+
+        p = ngx_xmpp_log_escape(buf, 8, in, names[i].raw);
+
+        out.data = buf;
+        out.len = p - buf;
+
+        tap_is(&out, tap_copy(tap_pool(), names[i].text,
+                              ngx_strlen(names[i].text)), names[i].text);
     }
 }
