@@ -234,6 +234,7 @@ struct ngx_xmpp_worker_s {
     ngx_event_t                 trim;           /* gives heap back, slowly */
     ngx_msec_t                  drain_end;
     unsigned                    draining:1;
+    unsigned                    drained:1;      /* the store is closed */
     unsigned                    working:1;      /* on its lists */
 };
 
@@ -542,6 +543,12 @@ ngx_pool_t *ngx_xmpp_worker_pool(ngx_xmpp_worker_t *w);
 void ngx_xmpp_worker_pool_done(ngx_xmpp_worker_t *w, ngx_pool_t *pool);
 void ngx_xmpp_worker_post(ngx_xmpp_worker_t *w);
 void ngx_xmpp_worker_trim(ngx_xmpp_worker_t *w);
+
+
+/* ---- its end (core/ngx_xmpp_drain.c) ---- */
+
+ngx_int_t ngx_xmpp_drain_init(ngx_xmpp_worker_t *w);
+void ngx_xmpp_drain_stop(ngx_xmpp_worker_t *w);
 
 
 /* ---- packets (core/ngx_xmpp_packet.c) ---- */

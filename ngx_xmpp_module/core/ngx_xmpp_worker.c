@@ -9,11 +9,7 @@
  *     dirty    output was queued: write it, all packets of the turn at once
  *     ended    sessions that nothing holds any more
  *
- * Shutdown: a connection of our own, marked idle, is told by nginx when the
- * worker shall quit (reload, upgrade, quit).  From then on streams are closed
- * at a pace that empties the worker within xmpp_drain_time, while Redis stays
- * connected, and a timer that is not cancelable keeps the worker until the
- * last session's end was written.
+ * How a worker ends is in ngx_xmpp_drain.c.
  */
 
 
@@ -23,14 +19,9 @@
 #define NGX_XMPP_RECV_SIZE            16384
 #define NGX_XMPP_IDLE_POOLS           16
 #define NGX_XMPP_POOL_SIZE            4096
-#define NGX_XMPP_DRAIN_TICK           50      /* milliseconds */
-#define NGX_XMPP_DRAIN_DROP           10      /* ticks after the time is over */
 #define NGX_XMPP_TRIM_INTERVAL        30000
 
 
-static ngx_int_t ngx_xmpp_worker_hook(ngx_xmpp_worker_t *w);
-static void ngx_xmpp_worker_hook_handler(ngx_event_t *ev);
-static void ngx_xmpp_worker_drain_handler(ngx_event_t *ev);
 static void ngx_xmpp_worker_posted_handler(ngx_event_t *ev);
 static void ngx_xmpp_worker_trim_handler(ngx_event_t *ev);
 
@@ -79,10 +70,6 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     w->posted.data = w;
     w->posted.log = cycle->log;
 
-    w->drain.handler = ngx_xmpp_worker_drain_handler;
-    w->drain.data = w;
-    w->drain.log = cycle->log;
-
     w->trim.handler = ngx_xmpp_worker_trim_handler;
     w->trim.data = w;
     w->trim.log = cycle->log;
@@ -96,7 +83,7 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
         return NGX_ERROR;
     }
 
-    if (ngx_xmpp_worker_hook(w) != NGX_OK) {
+    if (ngx_xmpp_drain_init(w) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -106,7 +93,10 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
 }
 
 
-/* sockets that stay open at exit would be reported as leaks */
+/*
+ * The last thing in each worker: what is still there is ended in order, and
+ * sockets that stay open would be reported as leaks.
+ */
 
 void
 ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
@@ -119,7 +109,9 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
         return;
     }
 
-    ngx_xmpp_store_destroy(w->store);
+    if (!w->drained) {
+        ngx_xmpp_drain_stop(w);
+    }
 
     if (w->hook) {
         ngx_close_connection(w->hook);
@@ -278,114 +270,4 @@ ngx_xmpp_worker_trim_handler(ngx_event_t *ev)
 #ifdef __GLIBC__
     (void) malloc_trim(0);
 #endif
-}
-
-
-static ngx_int_t
-ngx_xmpp_worker_hook(ngx_xmpp_worker_t *w)
-{
-    ngx_socket_t       s;
-    ngx_connection_t  *c;
-
-    /* nothing is ever sent on it: nginx's shutdown looks at real sockets */
-
-    s = ngx_socket(AF_UNIX, SOCK_DGRAM, 0);
-    if (s == (ngx_socket_t) -1) {
-        ngx_log_error(NGX_LOG_EMERG, w->log, ngx_socket_errno,
-                      ngx_socket_n " failed");
-        return NGX_ERROR;
-    }
-
-    c = ngx_get_connection(s, w->log);
-    if (c == NULL) {
-        (void) ngx_close_socket(s);
-        return NGX_ERROR;
-    }
-
-    c->data = w;
-    c->idle = 1;
-    c->read->handler = ngx_xmpp_worker_hook_handler;
-    c->read->log = w->log;
-    c->write->log = w->log;
-    c->log = w->log;
-
-    w->hook = c;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_xmpp_worker_hook_handler(ngx_event_t *ev)
-{
-    ngx_connection_t      *c;
-    ngx_xmpp_worker_t     *w;
-    ngx_xmpp_main_conf_t  *xmcf;
-
-    c = ev->data;
-    w = c->data;
-
-    if (!c->close || w->draining) {
-        return;
-    }
-
-    c->idle = 0;
-    c->close = 0;
-    w->draining = 1;
-
-    xmcf = ngx_stream_cycle_get_module_main_conf(w->cycle, ngx_xmpp_module);
-
-    w->drain_end = ngx_current_msec + xmcf->drain_time;
-
-    ngx_log_error(NGX_LOG_NOTICE, w->log, 0,
-                  "xmpp closes %ui streams within %M ms",
-                  w->nstreams, xmcf->drain_time);
-
-    ngx_xmpp_worker_drain_handler(&w->drain);
-}
-
-
-/* closes as many streams a tick as the time that is left asks for */
-
-static void
-ngx_xmpp_worker_drain_handler(ngx_event_t *ev)
-{
-    ngx_int_t            left;
-    ngx_uint_t           n;
-    ngx_queue_t         *q, *next;
-    ngx_xmpp_stream_t   *st;
-    ngx_xmpp_worker_t   *w;
-
-    w = ev->data;
-
-    left = (ngx_msec_int_t) (w->drain_end - ngx_current_msec)
-           / NGX_XMPP_DRAIN_TICK;
-    n = (left > 1) ? w->nstreams / left + 1 : w->nstreams;
-
-    for (q = ngx_queue_head(&w->streams);
-         n && q != ngx_queue_sentinel(&w->streams);
-         q = next)
-    {
-        next = ngx_queue_next(q);
-        st = ngx_queue_data(q, ngx_xmpp_stream_t, queue);
-
-        if (st->state != NGX_XMPP_ST_CLOSED) {
-            st->transport->close(st, NGX_XMPP_SE_SYSTEM_SHUTDOWN, NULL);
-            n--;
-
-        } else if (left <= -NGX_XMPP_DRAIN_DROP) {
-            st->transport->close(st, NGX_XMPP_SE_DROP, NULL);
-        }
-    }
-
-    /* slow clients and then Redis get a little longer than the streams had */
-
-    if ((w->nstreams || w->nsessions || ngx_xmpp_store_pending(w->store))
-        && left > -2 * NGX_XMPP_DRAIN_DROP)
-    {
-        ngx_add_timer(&w->drain, NGX_XMPP_DRAIN_TICK);
-        return;
-    }
-
-    ngx_xmpp_store_destroy(w->store);
 }

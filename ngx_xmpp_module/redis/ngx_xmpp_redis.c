@@ -206,6 +206,25 @@ ngx_xmpp_redis_pending(ngx_xmpp_redis_t *r)
 
 
 /*
+ * Writes the connections that are there to c[0], c[1] and returns how many.
+ * Their handlers may be called as by an event loop; then they may be gone.
+ */
+ngx_uint_t
+ngx_xmpp_redis_connections(ngx_xmpp_redis_t *r, ngx_connection_t **c)
+{
+    ngx_uint_t  i, n;
+
+    for (i = 0, n = 0; i < 2; i++) {
+        if (r->conn[i].connection) {
+            c[n++] = r->conn[i].connection;
+        }
+    }
+
+    return n;
+}
+
+
+/*
  * Takes a request from the free list, formats it and sets its deadline; in
  * no queue yet.  NULL: no memory.
  */

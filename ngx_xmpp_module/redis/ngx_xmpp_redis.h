@@ -154,5 +154,9 @@ ngx_int_t ngx_xmpp_redis_unsubscribe(ngx_xmpp_redis_t *r, ngx_str_t *channel);
  */
 ngx_uint_t ngx_xmpp_redis_pending(ngx_xmpp_redis_t *r);
 
+/* its connections at the moment, up to two; for who polls them himself */
+ngx_uint_t ngx_xmpp_redis_connections(ngx_xmpp_redis_t *r,
+    ngx_connection_t **c);
+
 
 #endif /* _NGX_XMPP_REDIS_H_INCLUDED_ */

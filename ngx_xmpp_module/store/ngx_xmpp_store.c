@@ -126,6 +126,13 @@ ngx_xmpp_store_pending(ngx_xmpp_store_t *store)
 
 
 ngx_uint_t
+ngx_xmpp_store_connections(ngx_xmpp_store_t *store, ngx_connection_t **c)
+{
+    return ngx_xmpp_redis_connections(store->redis, c);
+}
+
+
+ngx_uint_t
 ngx_xmpp_store_ready(ngx_xmpp_store_t *store)
 {
     return store->loaded && ngx_xmpp_redis_ready(store->redis, 0)

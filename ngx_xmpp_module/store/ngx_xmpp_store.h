@@ -106,6 +106,14 @@ void ngx_xmpp_store_destroy(ngx_xmpp_store_t *store);
 /* commands under way; a drain waits for 0 */
 ngx_uint_t ngx_xmpp_store_pending(ngx_xmpp_store_t *store);
 
+/*
+ * The connections to Redis that are there, for a worker that polls them
+ * itself because nginx's event loop does not run any more.
+ */
+#define NGX_XMPP_STORE_CONNECTIONS    2
+ngx_uint_t ngx_xmpp_store_connections(ngx_xmpp_store_t *store,
+    ngx_connection_t **c);
+
 /* 1 when both connections work */
 ngx_uint_t ngx_xmpp_store_ready(ngx_xmpp_store_t *store);
 

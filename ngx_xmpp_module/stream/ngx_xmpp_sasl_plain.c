@@ -177,6 +177,16 @@ ngx_xmpp_sasl_plain_thread(void *data, ngx_log_t *log)
 {
     ngx_xmpp_sasl_task_t *t = data;
 
+    /*
+     * Nobody waits any more: the client has gone while others had the
+     * threads, or nginx stops and waits for them.
+     */
+
+    if (t->sasl == NULL || ngx_terminate) {
+        t->rc = NGX_ERROR;
+        return;
+    }
+
     t->rc = ngx_xmpp_scram_derive(t->hash, t->password.data, t->password.len,
                                   &t->derived);
 }

@@ -179,7 +179,16 @@ ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
         ngx_xmpp_session_end(xs);
     }
 
+    /* nor an exchange that would ask Redis or a thread for more */
+
+    ngx_xmpp_sasl_end(st);
+
     if (st->error == NGX_XMPP_SE_DROP || c->write->timedout) {
+
+        /* nor has TLS any last words: there may be half a record before */
+
+        c->error = 1;
+
         ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
         return;
     }
