@@ -1,0 +1,562 @@
+#!/usr/bin/perl
+
+# Memory safety at await points: at each place where the server waits - for a
+# client, for TLS, for a thread, for Redis, for a timer - each thing happens
+# that can: the client goes in several ways or says more, another takes its
+# resource, Redis goes or answers nothing, the worker is reloaded or ended.
+# The places are reached for certain, since Redis is held meanwhile.
+# Afterwards the worker lives, its log is clean, no descriptor and no session
+# record is left, and clients log in.  Under the sanitizers this shows that
+# nothing is used after it was freed.
+#
+# docs/internals/README.md, "Where something waits for Redis".
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use POSIX ();
+use Test::More;
+use Test::XMPP;
+use Test::XMPP::Lanes;
+use Test::XMPP::Process;
+
+my $t = Test::XMPP->new(hosts => 0, workers => 1,
+                        redis => { appendonly => 'yes',
+                                   appendfsync => 'always' },
+                        users => [ qw/ alice bob carol dave / ]);
+
+$t->only_ours('holds Redis, and looks into the worker');
+
+# %%PORT_0%% STARTTLS or none, %%PORT_1%% direct TLS; %%PORT_2%% and
+# %%PORT_3%% the same with little time
+
+$t->config(<<'EOF');
+%%GLOBALS%%
+events {
+    worker_connections  1024;
+}
+
+stream {
+    xmpp_redis          unix:%%TESTDIR%%/%%NAME%%.sock;
+    xmpp_redis_timeout  5s;
+    xmpp_drain_time     200ms;
+    xmpp_starttls       on;
+
+    xmpp_host localhost {
+        ssl_certificate      %%TESTDIR%%/localhost.pem;
+        ssl_certificate_key  %%TESTDIR%%/localhost.key;
+        xmpp_max_sessions    256;
+    }
+
+    server {
+        listen  127.0.0.1:%%PORT_0%% sndbuf=16k;
+        xmpp_c2s;
+    }
+
+    server {
+        listen  127.0.0.1:%%PORT_1%% ssl sndbuf=16k;
+        xmpp_c2s;
+    }
+
+    server {
+        listen             127.0.0.1:%%PORT_2%%;
+        xmpp_c2s;
+        xmpp_auth_timeout  3s;
+    }
+
+    server {
+        listen             127.0.0.1:%%PORT_3%% ssl;
+        xmpp_c2s;
+        xmpp_auth_timeout  3s;
+    }
+}
+EOF
+
+$t->run();
+
+my $redis = $t->redis();
+my $domain = $t->domain();
+my %NS = %Test::XMPP::Client::NS;
+my @lanes = qw/ command subscriber /;
+my ($lanes, $others);
+
+for my $host (0, 1) {
+    my $lane = Test::XMPP::Lanes->new($t->testdir() . "/host$host.sock",
+                                      $redis->socket());
+
+    $host ? $others : $lanes = $lane;
+    $t->start_host();
+}
+
+# a password that takes a thread a while to check, and is wrong
+
+$redis->command('HSET', "xmpp:{carol\@$domain}:account", 'scram-sha-256',
+                join ',', 800_000, 'c2FsdHNhbHRzYWx0c2FsdA==',
+                          ('eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg=') x 2);
+
+# nobody listens for this session: what is for it is tried again and again
+
+$redis->command('HSET', "xmpp:{dave\@$domain}:sessions", 'rghost',
+                '1 0000000000000000.1 0000000000000000 0');
+
+
+###############################################################################
+# The places
+#
+#   before  what is done while Redis answers; "now", too, but as late as can be
+#   at      the last step, while Redis is held
+#   lane    what must lie in that lane then
+#   then    what a client hears when Redis answers again, and not before
+#   early   not bound yet: xmpp_auth_timeout ends it
+#   rival   another client may bind the same resource
+
+my $hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03" . 'x' x 64;
+
+my @places = (
+    { name => 'nothing sent', early => 1, tls => 'none',
+      before => sub { $_[0]->connect() } },
+
+    { name => 'half a header', early => 1, tls => 'none',
+      before => sub { $_[0]->connect() },
+      at => sub { $_[0]->send("<?xml version='1.0'?><stream:str") } },
+
+    { name => 'half an element', early => 1,
+      before => sub { start($_[0]) },
+      at => sub { $_[0]->send("<auth xmlns='$NS{sasl}' mechanism='") } },
+
+    { name => 'STARTTLS, no handshake', early => 1, tls => 'none',
+      before => sub { proceed($_[0]) } },
+
+    { name => 'STARTTLS, half a handshake', early => 1, tls => 'none',
+      before => sub { proceed($_[0]) }, at => sub { $_[0]->send($hello) } },
+
+    { name => 'direct TLS, no handshake', early => 1, tls => 'none',
+      port => 1, before => sub { $_[0]->connect() } },
+
+    { name => 'direct TLS, half a handshake', early => 1, tls => 'none',
+      port => 1, before => sub { $_[0]->connect() },
+      at => sub { $_[0]->send($hello) } },
+
+    { name => 'challenge sent', early => 1,
+      before => sub { start($_[0]); scram($_[0]); $_[0]->recv_challenge() } },
+
+    { name => 'credentials', early => 1, lane => 'command',
+      before => sub { start($_[0]) }, at => sub { scram($_[0]) },
+      then => 'challenge' },
+
+    { name => 'a thread', early => 1, user => 'carol', tls => 'starttls',
+      before => sub { start($_[0]) },
+      now => sub { $_[0]->send_auth('PLAIN', "\0carol\0x") },
+      then => 'failure' },
+
+    { name => 'the header after SASL', early => 1,
+      before => sub { start($_[0]); $_[0]->authenticate() } },
+
+    { name => 'nothing bound yet', early => 1,
+      before => sub { login($_[0]) },
+      at => sub { $_[0]->send("<iq type='set' id='") } },
+
+    # of an account that has no session in this worker
+    { name => 'subscription', early => 1, lane => 'subscriber', user => 'bob',
+      rival => 1, before => sub { login($_[0]) },
+      at => sub { bind_to($_[0], 'same') }, then => 'iq' },
+
+    # of one that has
+    { name => 'record', early => 1, lane => 'command', rival => 1,
+      before => sub { login($_[0]) },
+      at => sub { bind_to($_[0], 'mine') }, then => 'iq' },
+
+    { name => 'own presence', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->presence() }, then => 'presence' },
+
+    { name => 'route to a bare JID', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->message("bob\@$domain", 'x') } },
+
+    { name => 'route to another host, more behind', lane => 'command',
+      rival => 1, before => sub { $_[0]->login() },
+      at => sub { $_[0]->send("<message to='bob\@$domain/far'/>" x 100) } },
+
+    { name => 'nobody listens', rival => 1,
+      before => sub { $_[0]->login() },
+      now => sub { $_[0]->message("dave\@$domain", 'x') } },
+
+    { name => 'unavailable to many', lane => 'command', rival => 1,
+      before => sub { told($_[0]->login()) },
+      at => sub { $_[0]->presence(type => 'unavailable') } },
+
+    { name => 'the socket is full', rival => 1, deaf => 1,
+      before => sub { stuff($_[0]->login()) } },
+
+    { name => 'the socket is full, closed', rival => 1, deaf => 1,
+      before => sub { stuff($_[0]->login()) },
+      at => sub { $_[0]->send('<<<') } },
+
+    { name => 'lingering', before => sub { $_[0]->login() },
+      at => sub { $_[0]->send('</stream:stream>'); $_[0]->next_event() } },
+
+    { name => 'unbind', lane => 'command', rival => 1,
+      before => sub { told($_[0]->login()) }, at => sub { $_[0]->drop() } },
+);
+
+
+sub start {
+    my ($c) = @_;
+
+    $c->connect()->open_stream();
+    $c->starttls() if $c->{tls} eq 'starttls';
+}
+
+
+sub login { start($_[0]); $_[0]->auth() }
+
+
+sub proceed {
+    my ($c) = @_;
+
+    $c->connect()->open_stream();
+    $c->send("<starttls xmlns='$NS{tls}'/>");
+    $c->expect('proceed');
+    $c->{raw} = 1;
+}
+
+
+sub scram {
+    my ($c) = @_;
+
+    $c->send_auth('SCRAM-SHA-1', $c->sasl()->first());
+}
+
+
+sub bind_to {
+    my ($c, $resource) = @_;
+
+    return $c->iq('set', undef, "<bind xmlns='$NS{bind}'>"
+                                . "<resource>$resource</resource></bind>");
+}
+
+
+# has sent directed presence, so its end is told to many
+
+sub told {
+    my ($c) = @_;
+
+    $c->presence(to => "bob\@$domain/$_") for 1 .. 20;
+    $c->sync();
+}
+
+
+###############################################################################
+# The worker; who stays in it: ctl, by which it is asked, and a session that
+# keeps alice's account subscribed; and one elsewhere
+
+my ($ctl, $keeper, $pid, $fds);
+my $partner = $t->client('bob', on => 1, resource => 'far')->login();
+my $staying = 'alice/ctl alice/keeper bob/far';
+
+arrive();
+
+
+sub arrive {
+    $_ && $_->drop() for $ctl, $keeper;
+
+    Test::XMPP::Process::await(sub {
+        ($ctl, $keeper) = eval {
+            map { $t->client('alice', tls => 'none', resource => $_,
+                             mechanism => 'SCRAM-SHA-1')->login() }
+                qw/ ctl keeper /;
+        };
+    }) or die "no login: $@";
+
+    ($pid) = $t->workers();
+
+    Test::XMPP::Process::await(sub { clean() })
+        or die 'recorded: ' . records() . "\n";
+    $fds = fds();
+}
+
+
+sub fds { my @fds = glob "/proc/$pid/fd/*"; return scalar @fds }
+
+
+sub fields {
+    my ($user) = @_;
+
+    my %hash = @{ $redis->command('HGETALL',
+                                  "xmpp:{$user\@$domain}:sessions") };
+
+    return sort grep { s/^r/$user\// } keys %hash;
+}
+
+
+sub records { join ' ', map { fields($_) } qw/ alice bob carol / }
+
+
+# Removes the records of whose end Redis was not told.
+
+sub clean {
+    return 1 if records() eq $staying;
+
+    for my $user (qw/ alice bob carol /) {
+        for (grep { $staying !~ /(?:^| )\Q$_\E(?: |$)/ } fields($user)) {
+            $redis->command('HDEL', "xmpp:{$user\@$domain}:sessions",
+                            s{.*?/}{r}r);
+        }
+    }
+
+    return 0;
+}
+
+
+# Enough for a client that does not read to fill what lies between
+
+sub stuff {
+    my ($c) = @_;
+
+    $c->{deaf} = 1;
+    $ctl->message($c->jid(), 'x' x 8000, type => 'headline') for 1 .. 12;
+    $ctl->sync();
+}
+
+
+###############################################################################
+# What happens meanwhile: to each client, or to all at once
+
+my %each = (
+    'nothing' => sub { },
+    'FIN' => sub { $_[0]->drop() },
+    'RST' => sub { $_[0]->drop(reset => 1) },
+    'half closed' => sub { shutdown $_[0]{sock}, 1 },
+    'garbage' => sub { garbage($_[0]) },
+    'garbage, RST' => sub { garbage($_[0]); $_[0]->drop(reset => 1) },
+    'more' => sub {
+        $_[0]->queue("  <iq type='get' id='m'><ping xmlns='$NS{ping}'/></iq>"
+                     x 50)->flush();
+    },
+);
+
+
+# below TLS, if there is any
+
+sub garbage {
+    my $bytes = "\0\xFF<<</>" x 100;
+
+    POSIX::write($_[0]->fileno(), $bytes, length $bytes);
+}
+
+
+round('each in its own way', each => \%each);
+round('no time left', early => 1);
+round('another binds the resource', rival => 1);
+round('connections to Redis are cut', all => sub { cut() });
+round('Redis has run it, its answer is lost', hold => 'mute',
+      all => sub { cut() });
+round('Redis cuts its clients', all => sub {
+          $redis->command('CLIENT', 'KILL', 'TYPE', $_)
+              for qw/ pubsub normal /;
+      });
+round('Redis is killed', all => sub { $redis->kill9(); $redis->start() });
+round('Redis answers too late', lost => 1, all => sub { late() });
+round('the worker is reloaded', new => 1, lost => 1,
+      all => sub { gone($t->reload()) });
+round('the worker is reloaded, Redis answers late', new => 1, lost => 1,
+      all => sub { my @old = $t->reload(); release(); gone(@old) });
+round('the worker is terminated', new => 1, lost => 1,
+      all => sub { kill 'TERM', $pid; gone($pid) });
+
+
+sub cut     { $lanes->cut($_) for @lanes }
+sub release { $lanes->release($_) for @lanes }
+
+
+# until the requests that are held have ended by xmpp_redis_timeout
+
+sub late {
+    my $c = $t->client('alice', tls => 'none', mechanism => 'SCRAM-SHA-1');
+
+    start($c);
+    scram($c);
+    is($c->recv_stanza()->error(), 'temporary-auth-failure',
+       'a login ends, too');
+}
+
+
+sub gone {
+    my @pids = @_;
+
+    Test::XMPP::Process::await(sub { !grep { kill 0, $_ } @pids })
+        or die "@pids: still there\n";
+}
+
+
+sub round {
+    my ($name, %opt) = @_;
+    my (@clients, @rivals);
+
+    # those who have little time come last
+
+    for my $place (sort { ($a->{early} // 0) <=> ($b->{early} // 0) } @places)
+    {
+        next if $opt{early} && !$place->{early}
+                || $opt{rival} && !$place->{rival};
+
+        for my $what (sort keys %{ $opt{each} // { '' => 1 } }) {
+            push @clients, ready($place, @clients + length $name, $what, %opt);
+        }
+    }
+
+    @rivals = map { rival($_) } @clients if $opt{rival};
+    $_->{place}{now} && $_->{place}{now}->($_) for @clients;
+
+    # Redis has answered these when it answers this
+
+    $ctl->message("bob\@$domain/none", 'x', type => 'groupchat');
+    $ctl->pick('message', type => 'error') or die "$name: no answer\n";
+
+    my $hold = $opt{hold} // 'hold';
+
+    $lanes->$hold($_) for @lanes;
+    wait_at($name, $_) for @clients;
+    quiet($name, @clients);
+
+    if ($opt{each}) {
+        $opt{each}{$_->{what}}->($_) for grep { $_->{sock} } @clients;
+    }
+
+    $_->{asked} = bind_to($_, $_->{wanted}) for @rivals;
+
+    if ($opt{early}) {
+        is(join(', ', map { $_->{place}{name} }
+                      grep { my $c = $_;
+                             !$c->wait(sub { defined $c->{eof} }) } @clients),
+           '', "$name: all are closed");
+    }
+
+    $opt{all}->() if $opt{all};
+
+    if (!$opt{new}) {
+        ok($ctl->sync() && $keeper->sync(), "$name: others are served");
+    }
+
+    release();
+    answered($name, grep { $_->{what} eq 'nothing' } @clients);
+
+    ok($_->answer($_->{asked}), "$name: it is bound, $_->{wanted}")
+        for @rivals;
+
+    $_->drop() for @clients, @rivals;
+
+    restored($name, %opt);
+}
+
+
+# A client brought to where it is about to wait
+
+sub ready {
+    my ($place, $n, $what, %opt) = @_;
+
+    my $tls = $place->{tls} // (qw/ none starttls direct /)[$n % 3];
+    my $port = $place->{port} // ($tls eq 'direct' ? 1 : 0);
+
+    # nginx waits for a handshake when it is reloaded
+
+    $port += 2 if $opt{early} || $opt{new} && $place->{port};
+
+    my $c = $t->client($place->{user} // 'alice', tls => $tls,
+                       mechanism => 'SCRAM-SHA-1', port_number => $port,
+                       $place->{deaf} ? (rcvbuf => 4096) : ());
+
+    $c->{place} = $place;
+    $c->{what} = $what;
+    $place->{before}->($c);
+
+    return $c;
+}
+
+
+sub rival {
+    my ($c) = @_;
+
+    my $rival = $t->client($c->{user}, tls => 'none',
+                           mechanism => 'SCRAM-SHA-1');
+
+    login($rival);
+
+    $rival->{wanted} = $c->{jid} ? $c->{jid} =~ s{.*/}{}r
+                       : $c->{user} eq 'bob' ? 'same' : 'mine';
+
+    return $rival;
+}
+
+
+sub wait_at {
+    my ($name, $c) = @_;
+
+    my $place = $c->{place};
+    my $lane = $place->{lane};
+    my $held = $lane && $lanes->held($lane);
+
+    $place->{at}->($c) if $place->{at};
+    $ctl->sync() or die "$name: the worker does not answer\n";
+
+    # all of an account wait for one subscription
+    return if !$lane || $lane eq 'subscriber' && $held;
+
+    Test::XMPP::Process::await(sub { $lanes->held($lane) > $held }, 5)
+        or fail("$name: $place->{name}: nothing is held");
+}
+
+
+# Whoever waits for Redis has heard nothing
+
+sub quiet {
+    my ($name, @clients) = @_;
+    my @heard;
+
+    for my $c (grep { $_->{place}{lane} && $_->{place}{then} } @clients) {
+        $c->fill();
+        push @heard, $c->{place}{name} if @{ $c->{events} };
+    }
+
+    is("@heard", '', "$name: they wait");
+}
+
+
+sub answered {
+    my ($name, @clients) = @_;
+
+    for my $c (grep { $_->{place}{then} } @clients) {
+        ok($c->pick($c->{place}{then}), "$name: $c->{place}{name}: goes on");
+    }
+}
+
+
+sub restored {
+    my ($name, %opt) = @_;
+
+    if ($opt{new}) {
+        isnt(($t->workers())[0], $pid, "$name: another worker");
+
+    } else {
+        is(($t->workers())[0], $pid, "$name: the same worker");
+
+        Test::XMPP::Process::await(sub { fds() <= $fds });
+        is(fds(), $fds, "$name: no descriptor is left")
+            or diag(`ls -l /proc/$pid/fd`);
+    }
+
+    if (!$opt{lost}) {
+        Test::XMPP::Process::await(sub { records() eq $staying });
+        is(records(), $staying, "$name: no record is left");
+        return;
+    }
+
+    arrive();
+}
+
+
+$t->done();
