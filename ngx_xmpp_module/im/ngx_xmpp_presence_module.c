@@ -19,6 +19,9 @@
 /* more would make one client a loudspeaker */
 #define NGX_XMPP_PRESENCE_DIRECTED    1024
 
+/* bytes of the copies in which a client's last word goes to all of them */
+#define NGX_XMPP_PRESENCE_TOLD        (1024 * 1024)
+
 
 typedef struct {
     ngx_queue_t         queue;
@@ -469,7 +472,8 @@ ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs)
 
 /*
  * Unavailable to all who were told, in one batch to Redis (4.6.3): the
- * client's own stanza, if there is one.
+ * client's own stanza, if there is one.  Each gets a copy, so a long one to
+ * many is told without what else it says.
  */
 
 static void
@@ -483,6 +487,12 @@ ngx_xmpp_presence_tell_all(ngx_xmpp_session_t *xs, ngx_xmpp_xml_t *e)
 
     if (ctx == NULL) {
         return;
+    }
+
+    if (e && ctx->n
+        && ngx_xmpp_xml_size(e, NULL) > NGX_XMPP_PRESENCE_TOLD / ctx->n)
+    {
+        e = NULL;
     }
 
     while (!ngx_queue_empty(&ctx->directed)) {

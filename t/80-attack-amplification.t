@@ -1,7 +1,8 @@
 #!/usr/bin/perl
 
-# What is small on the wire and large in memory: prefixes that stand for long
-# namespaces, elements before authentication, and characters that are escaped.
+# Amplification: what is small on the wire and large in memory, like prefixes
+# that stand for long namespaces, elements before authentication, characters
+# that are escaped; one stanza that becomes many; errors that answer errors.
 
 use strict;
 use warnings;
@@ -113,5 +114,68 @@ for my $stanza ("<message to='$to'><x a='" . '"' x 250_000 . "'/></message>",
            "a stanza that grows is delivered: $n");
     }
 }
+
+
+
+###############################################################################
+# One stanza that becomes many: who was sent directed presence is told of the
+# end.  RFC 6121, 4.6.3
+
+my ($pid) = $t->workers();
+my $many = 1024;
+
+$alice = plain('alice')->login();
+$alice->presence(to => $to);
+$alice->presence(to => "bob\@localhost/$_") for 2 .. $many;
+$alice->presence(to => "bob\@localhost/more");
+ok($alice->pick('presence', type => 'error'), 'so many, and no more');
+$bob->expect('presence', from => $alice->jid(), type => undef);
+
+my $before = peak();
+
+$alice->presence(type => 'unavailable', status => 'x' x 250_000);
+ok($alice->sync(), 'a long presence that becomes many is handled');
+ok($bob->expect('presence', from => $alice->jid(), type => 'unavailable'),
+   'RFC 6121, 4.6.3: whoever was told is told of the end');
+cmp_ok(peak() - $before, '<', 32 * 1024, 'kilobytes that it took');
+
+$alice->presence(to => $to);
+$bob->expect('presence', from => $alice->jid(), type => undef);
+$alice->presence(type => 'unavailable', status => 'x' x 250_000);
+ok($bob->expect('presence', from => $alice->jid(), type => 'unavailable',
+                xpath => 'string-length(c:status) = 250000'),
+   'to few it says all it has to say');
+
+
+# the most memory that the worker ever had, in kB
+
+sub peak {
+    my ($kilobytes) = Test::XMPP::Process::slurp("/proc/$pid/status")
+                      =~ /^VmHWM:\s+(\d+)/m;
+
+    return $kilobytes;
+}
+
+
+###############################################################################
+# Errors and results are never answered, so two that answer all they hear
+# cannot keep each other busy: RFC 6120, 8.3.1
+
+for my $to ($to, 'bob@localhost', 'bob@localhost/none', 'nobody@localhost',
+            'localhost', 'nowhere.test', 'alice@localhost', '@')
+{
+    my $error = "<error type='cancel'><item-not-found "
+                . "xmlns='$Test::XMPP::Client::NS{stanzas}'/></error>";
+
+    $alice->message($to, undef, type => 'error', xml => $error);
+    $alice->presence(to => $to, type => 'error', xml => $error);
+    $alice->iq('error', $to, $error);
+    $alice->iq('result', $to, '');
+    ok($alice->expect_nothing(), "nothing comes back from '$to'");
+}
+
+$bob->sync();
+is((grep { ($_->attr('type') // '') !~ /^(?:error|result)$/ } $bob->drain())
+   + 0, 0, 'and nothing else goes there');
 
 $t->done();
