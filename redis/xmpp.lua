@@ -12,7 +12,8 @@
 --
 --     epoch sid boot state
 --
--- where state is a priority, or '-' when the session is not available.  Two
+-- where state is a priority, or '-' when the session is not available.  A 'd'
+-- before it is kept for sessions without a connection, of later releases.  Two
 -- more fields stand beside the records: 'e', the last epoch, and 'n', the
 -- number of the last bell.  Each step raises them to the clock at least
 -- (Redis's, in microseconds), so they go on upwards when the hash was lost or
@@ -101,31 +102,102 @@ local function not_negative(priority)
 end
 
 
--- how many sessions the account has, not counting field's
+-- Which sessions, field's not counted, have to give way so that there are no
+-- more than max with one more: detached ones first, then by age.
 
-local function count(sessions, field)
-    local all = redis.call('HKEYS', sessions)
-    local n = 0
+local function surplus(sessions, field, max)
+    local list = {}
 
-    for i = 1, #all do
+    -- the two counters are fields, too
+
+    if redis.call('HLEN', sessions) < max then
+        return list
+    end
+
+    local all = redis.call('HGETALL', sessions)
+
+    for i = 1, #all, 2 do
         if string.sub(all[i], 1, 1) == 'r' and all[i] ~= field then
-            n = n + 1
+            local epoch, _, _, state = split(all[i + 1])
+
+            list[#list + 1] = {
+                field = all[i], epoch = tonumber(epoch) or 0,
+                state = state or '-',
+                detached = string.sub(state or '', 1, 1) == 'd'
+            }
         end
     end
 
-    return n
+    table.sort(list, function(a, b)
+        if a.detached ~= b.detached then
+            return a.detached
+        end
+
+        return a.epoch < b.epoch
+    end)
+
+    for i = #list, math.max(#list - max + 1, 0) + 1, -1 do
+        list[i] = nil
+    end
+
+    return list
+end
+
+
+local entities = {
+    ['&'] = '&amp;', ['<'] = '&lt;', ['>'] = '&gt;', ["'"] = '&apos;',
+    ['"'] = '&quot;'
+}
+
+
+-- The unavailable stanza of one resource made that of another.  The first
+-- slash is that of its from: no bare JID has one, and no resource an "'" that
+-- is not escaped.
+
+local function gone_of(gone, field)
+    local before, after = string.match(gone, "^([^/]*/)[^']*(.*)$")
+
+    if not before then
+        return gone
+    end
+
+    return before .. string.gsub(string.sub(field, 2), '[&<>\'"]', entities)
+           .. after
+end
+
+
+-- Ends what has held a resource: its workers are told, and the others that
+-- are available, except the winner, whose field is except.  Only the winner
+-- announces (cluster.md, rule 4).  The record is gone, or the winner's.
+
+local function displace(keys, channel, field, epoch, state, gone, except)
+    redis.call('HDEL', keys[3], field)
+
+    local _, number = ring(keys[2], channel, 'k', epoch, {},
+                           string.sub(field, 2))
+
+    if string.sub(state, -1) ~= '-' then
+        local list = targets(keys[2], available, except)
+
+        if #list > 0 then
+            _, number = ring(keys[2], channel, 'm', '0', list, gone)
+        end
+    end
+
+    return number
 end
 
 
 --
--- Binds a resource, or puts a lost record back.
+-- Binds a resource, or puts a lost record back.  An account that has max
+-- sessions gets one more all the same, and the first of surplus() ends: a
+-- client that comes back under ever new names must not lock its user out.
 --
 -- keys: account, sessions, presence
 -- args: channel, resource, sid, boot, epoch (0: a new one), state,
 --       max, the unavailable stanza of this resource
 -- returns: { 'ok', number of the last bell, epoch }, { 'none' } when there
---          is no such account, { 'full' } when it has max sessions (RFC
---          6120, 7.6.2.1), { 'conflict', '0', epoch } when fenced
+--          is no such account, { 'conflict', '0', epoch } when fenced
 --
 local function bind(keys, args)
     local channel, resource, sid = args[1], args[2], args[3]
@@ -137,7 +209,7 @@ local function bind(keys, args)
     end
 
     local old = redis.call('HGET', keys[2], field)
-    local epoch, number
+    local epoch, number, last
 
     if mine == 0 then
         -- a repeat of this very command finds its own record
@@ -150,10 +222,7 @@ local function bind(keys, args)
             end
         end
 
-        if count(keys[2], field) >= tonumber(args[7]) then
-            return { 'full' }
-        end
-
+        last = surplus(keys[2], field, tonumber(args[7]))
         epoch = raise(keys[2], 'e')
 
     else
@@ -171,11 +240,21 @@ local function bind(keys, args)
             end
         end
 
+        -- the record may be missing because it had to give way
+
+        last = surplus(keys[2], field, tonumber(args[7]))
+
+        for i = 1, #last do
+            if last[i].epoch > mine and not last[i].detached then
+                return { 'conflict', '0', string.format('%.0f', last[i].epoch) }
+            end
+        end
+
         epoch = args[5]
 
-        local last = redis.call('HGET', keys[2], 'e')
+        local e = redis.call('HGET', keys[2], 'e')
 
-        if not last or tonumber(last) < mine then
+        if not e or tonumber(e) < mine then
             redis.call('HSET', keys[2], 'e', epoch)
         end
     end
@@ -189,20 +268,17 @@ local function bind(keys, args)
         local e, s, _, st = split(old)
 
         if s ~= sid then
-            redis.call('HDEL', keys[3], field)
-            _, number = ring(keys[2], channel, 'k', epoch, {}, resource)
-
-            -- only the winner announces (cluster.md, rule 4)
-
-            if st ~= '-' then
-                local list = targets(keys[2], available, field)
-
-                if #list > 0 then
-                    _, number = ring(keys[2], channel, 'm', '0', list,
-                                     args[8])
-                end
-            end
+            number = displace(keys, channel, field, epoch, st, args[8], field)
         end
+    end
+
+    for i = 1, #last do
+        redis.call('HDEL', keys[2], last[i].field)
+    end
+
+    for i = 1, #last do
+        number = displace(keys, channel, last[i].field, epoch, last[i].state,
+                          gone_of(args[8], last[i].field), field)
     end
 
     return { 'ok', number, epoch }

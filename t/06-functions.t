@@ -131,32 +131,6 @@ sub brief {
 }
 
 
-# RFC 6120, 7.6.2.1
-
-{
-    my ($a, $bells) = fresh();
-
-    $a->session("r$_", "s$_", 0) for 1 .. 3;
-    $bells->rung();
-
-    my $kept = $a->kept();
-    is_deeply($a->bind('r4', 's4', max => 3), [ 'full' ],
-              'xmpp_max_sessions: full');
-    is_deeply($a->kept(), $kept, 'xmpp_max_sessions: nothing written');
-    is(scalar $bells->rung(), 0, 'xmpp_max_sessions: nothing rung');
-    is($a->bind('r3', 's3', max => 3)->[0], 'ok',
-       'xmpp_max_sessions: a repeat is not one more');
-    is($a->bind('r3', 's5', max => 3)->[0], 'ok',
-       'xmpp_max_sessions: nor is who takes the place of another');
-
-    my ($epoch) = split ' ', $a->record('r1');
-    $redis->command('HDEL', $a->key('sessions'), 'rr1');
-    is($a->bind('r6', 's6', max => 3)->[0], 'ok', 'xmpp_max_sessions: room');
-    is($a->bind('r1', 's1', max => 3, epoch => $epoch)->[0], 'ok',
-       'xmpp_max_sessions: who was there before is put back');
-}
-
-
 # A record that Redis lost is put back: cluster.md, 5
 
 {

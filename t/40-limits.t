@@ -13,7 +13,8 @@ use Test::More;
 use Test::XMPP;
 use Time::HiRes qw/ time /;
 
-my $t = Test::XMPP->new(users => [ qw/ alice bob carol / ])->only_ours();
+my $t = Test::XMPP->new(hosts => 2, users => [ qw/ alice bob carol / ])
+                  ->only_ours();
 
 # %%PORT_0%% small limits, %%PORT_1%% little time, %%PORT_2%% a small queue,
 # %%PORT_3%% little time to send
@@ -297,34 +298,57 @@ $online->close();
 
 
 ###############################################################################
-# Sessions of an account: xmpp_max_sessions
+# Sessions of an account: xmpp_max_sessions, on two hosts together.  The oldest
+# gives way: a client that crashes and comes back under ever new names does not
+# lock its user out.
 
-my @sessions = map { plain('carol', port_number => 3)->login()->available() }
-               1 .. 4;
+my @sessions = map { plain('carol', port_number => 3, on => $_ % 2)
+                         ->login()->available() } 1 .. 4;
 
-$c = plain('carol', port_number => 3);
-$c->secure();
-$c->auth();
-my $answer = $c->query('set', undef,
-                       "<bind xmlns='$Test::XMPP::Client::NS{bind}'/>");
-is($answer && $answer->error(), 'wait resource-constraint',
-   'RFC 6120, 7.6.2.1: xmpp_max_sessions: one more');
-ok($_->sync(), 'the others stay') for @sessions;
+$_->sync() && $_->drain() for @sessions;
+ok($_->sync(), 'xmpp_max_sessions: as many as that') for @sessions;
 
-my $left = shift @sessions;
+for my $host (0, 1) {
+    my $oldest = shift @sessions;
 
-# the others hear of it when the record is gone
+    push @sessions, plain('carol', port_number => 3, on => $host)
+                        ->login()->available();
 
-$left->close();
-$sessions[0]->pick('presence', from => $left->jid(), type => 'unavailable');
-ok(eval { $c->bind() }, 'one less, one more') or diag $@;
+    ok($oldest->pick('error', ns => $Test::XMPP::Client::NS{stream},
+                     error => 'conflict'),
+       'RFC 6120, 4.9.3.3: xmpp_max_sessions: one more, the oldest goes');
+    ok($_->pick('presence', from => $oldest->jid(), type => 'unavailable'),
+       'RFC 6121, 4.5.2: and the others hear of it') for @sessions[0 .. 2];
+    ok($_->sync(), 'they stay') for @sessions;
+    $oldest->drop();
+}
 
 # replacing a resource needs no room
 
 my $resource = $sessions[0]->jid() =~ s{^[^/]*/}{}r;
-my $again = plain('carol', port_number => 3, resource => $resource);
-ok(eval { $again->login() }, 'replacing one is no more') or diag $@;
-$_->close() for $again, $c, @sessions;
+my $again = plain('carol', port_number => 3, resource => $resource)->login();
+
+ok($sessions[0]->pick('error', ns => $Test::XMPP::Client::NS{stream},
+                      error => 'conflict'), 'one is replaced');
+ok($_->sync(), 'nobody else goes') for @sessions[1 .. 3], $again;
+$_->drop() for shift @sessions;
+
+# what a crash has left goes before those who live
+
+$_->close() for @sessions;
+ok($t->redis()->command('HSET', 'xmpp:{carol@localhost}:sessions',
+                        map { ("rcrash$_", "$_ gone.$_ gone 0") } 1 .. 3),
+   'records of a worker that was killed');
+@sessions = ($again, map { plain('carol', port_number => 3, on => $_ % 2)
+                               ->login() } 1 .. 3);
+ok($_->sync(), 'xmpp_max_sessions: records without a session go first')
+    for @sessions;
+is_deeply([ sort grep { /^r/ }
+            @{ $t->redis()->command('HKEYS',
+                                    'xmpp:{carol@localhost}:sessions') } ],
+          [ sort map { $_->jid() =~ s{^[^/]*/}{r}r } @sessions ],
+          'none of them is left');
+$_->close() for @sessions;
 
 
 ###############################################################################

@@ -107,9 +107,8 @@ failed:
 
 /*
  * Binds it; bound(xs, rc) is called later, once: NGX_OK; NGX_DECLINED: the
- * account is gone, or a higher epoch has taken the resource; NGX_ABORT: it
- * has xmpp_max_sessions already; NGX_ERROR: Redis is away.  After anything
- * but NGX_OK the caller ends the session.
+ * account is gone, or a higher epoch has taken the resource; NGX_ERROR: Redis
+ * is away.  After anything but NGX_OK the caller ends the session.
  */
 
 ngx_int_t

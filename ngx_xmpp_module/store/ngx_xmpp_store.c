@@ -589,9 +589,6 @@ ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
     } else if (first->len == 4 && ngx_memcmp(first->str, "busy", 4) == 0) {
         res->rc = NGX_BUSY;
 
-    } else if (first->len == 4 && ngx_memcmp(first->str, "full", 4) == 0) {
-        res->rc = NGX_ABORT;
-
     } else {
         res->rc = NGX_DECLINED;
     }

@@ -150,8 +150,8 @@ void ngx_xmpp_store_unsubscribe(ngx_xmpp_store_t *store, ngx_str_t *tag,
  * it went (gone: the stanza).  epoch 0 asks for a new one; else the record is
  * put back if Redis lost it, DECLINED if a higher epoch holds the resource.
  * boot names the worker.  res->epoch is the session's, res->number the
- * account's last bell.  DECLINED: the account does not exist (any more);
- * ABORT: it has max sessions already.
+ * account's last bell.  DECLINED: the account does not exist (any more).
+ * When it has max sessions, the oldest is displaced as well.
  */
 ngx_xmpp_store_req_t *ngx_xmpp_store_bind(ngx_xmpp_store_t *store,
     ngx_pool_t *pool, ngx_xmpp_store_session_t *ss, ngx_str_t *boot,

@@ -268,18 +268,6 @@ ngx_xmpp_bind_done(ngx_xmpp_session_t *xs, ngx_int_t rc)
     st = xs->stream;
     ctx = ngx_xmpp_session_get_ctx(xs, &ngx_xmpp_bind_module);
 
-    if (rc == NGX_ABORT) {
-
-        /* RFC 6120, 7.6.2.1 */
-
-        (void) ngx_xmpp_bind_error(st, &ctx->id, "wait",
-                                   "resource-constraint");
-        st->session = NULL;
-        ngx_xmpp_session_end(xs);
-        st->transport->resume(st);
-        return;
-    }
-
     if (rc == NGX_DECLINED) {
 
         /* removed meanwhile, or the resource went to another at once */
