@@ -101,7 +101,7 @@ xmppctl:        $(out)/xmppctl
 $(out)/xmppctl: $(ctl_obj)
 	@echo "  $(BUILD)/xmppctl"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ \
-	    -l:libhiredis.a -licuuc -lcrypto
+	    -l:libhiredis.a -licuuc -lssl -lcrypto
 
 $(out)/ctl/%.o: $(mod)/%.c $(objs)/.configured | configure
 	@mkdir -p $(@D)

@@ -65,6 +65,41 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       0,
       NULL },
 
+    { ngx_string("xmpp_redis_ssl_verify"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.ssl_verify),
+      NULL },
+
+    { ngx_string("xmpp_redis_ssl_name"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.ssl_name),
+      NULL },
+
+    { ngx_string("xmpp_redis_ssl_trusted_certificate"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.ssl_trusted_certificate),
+      NULL },
+
+    { ngx_string("xmpp_redis_ssl_certificate"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.ssl_certificate),
+      NULL },
+
+    { ngx_string("xmpp_redis_ssl_certificate_key"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, store.redis.ssl_certificate_key),
+      NULL },
+
     { ngx_string("xmpp_redis_prefix"),
       NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_str_slot,
@@ -231,6 +266,7 @@ ngx_xmpp_create_main_conf(ngx_conf_t *cf)
 
     xmcf->store.redis.timeout = NGX_CONF_UNSET_MSEC;
     xmcf->store.redis.connect_timeout = NGX_CONF_UNSET_MSEC;
+    xmcf->store.redis.ssl_verify = NGX_CONF_UNSET;
     xmcf->drain_time = NGX_CONF_UNSET_MSEC;
 
     return xmcf;
@@ -266,7 +302,13 @@ ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf)
 
     xmcf->store.redis.max_queue = 65536;
 
-    return ngx_xmpp_redis_conf_check(cf, &xmcf->store.redis);
+    if (ngx_xmpp_redis_conf_init(cf, &xmcf->store.redis) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_conf_init_value(xmcf->store.redis.ssl_verify, 1);
+
+    return NGX_CONF_OK;
 }
 
 

@@ -599,7 +599,7 @@ refused(2, 'bad address of Redis', "address \"$_\"", undef, '-r', $_, 'ping')
     for '', 'unix:', 'redis:', 'redis::6379', 'redis:h:0', 'redis:h:65536',
         'redis:h:x', 'redis:[::1', 'redis:[::1]6379', 'http://h',
         "/run/redis.sock", 'redis://u%4@h', 'redis://u:%4@h', 'redis://h/x',
-        'rediss://h', 'redis:h:';
+        'rediss:', 'redis:h:';
 
 my $nobody = Test::XMPP::Process::free_port();
 

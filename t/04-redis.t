@@ -489,19 +489,20 @@ my %good = (
     'redis:[::1]:7000'            => '[::1]:7000 db:0',
     'redis://10.0.0.1/5'          => '10.0.0.1:6379 db:5 user:"" password:0',
     'redis://:secret@10.0.0.1'    => '10.0.0.1:6379 db:0 user:"" password:6',
-    'redis://user@10.0.0.1/2'     => '10.0.0.1:6379 db:2 user:"user" pass',
+    'rediss:10.0.0.1'             => '10.0.0.1:6379 db:0 user:""',
+    'rediss://:s@[::1]:7/2'       => '[::1]:7 db:2 user:"" password:1',
     'redis://u:s%3Ac@[::1]:1/15'  => '[::1]:1 db:15 user:"u" password:3',
 );
 
 my %bad = (
-    'rediss://10.0.0.1'       => 'TLS to Redis \("rediss:"\) is not supported',
     'sentinel:10.0.0.1'       => '"sentinel:"\) is not supported',
     'cluster:10.0.0.1'        => '"cluster:"\) is not supported',
-    'http://10.0.0.1'         => 'neither "unix:" nor "redis:"',
+    'http://10.0.0.1'         => 'neither "unix:", "redis:" nor "rediss:"',
     'redis:'                  => 'no host|invalid host',
     'redis:10.0.0.1:99999'    => 'invalid port',
     'redis://10.0.0.1/x'      => 'is not a number',
     'redis://u:%zz@10.0.0.1'  => 'bad "%" escape',
+    'redis://user@10.0.0.1'   => 'user "user" without a password',
     'redis:unix:/x'           => '"unix:" has to come first',
     'unix:'                   => 'no path',
 );

@@ -283,13 +283,14 @@ sub default_of {
     if ($source =~ /ngx_conf_merge_(?:\w+_)?value\(conf->$field,
                     \s*prev->$field,
                     \s*([^;]+)\);/x
-        || $source =~ /ngx_conf_init_\w+_value\(\w+->$field,\s*(\w+)\)/
+        || $source =~ /ngx_conf_init_(?:\w+_)?value\(\w+->$field,\s*(\w+)\)/
         || $source =~ /ngx_str_set\(&\w+->$field,\s*"([^"]*)"\)/)
     {
         $value = $1;
     }
 
-    return 'unknown' unless defined $value;
+    return $d->{setter} eq 'ngx_conf_set_str_slot' ? undef : 'unknown'
+        unless defined $value;
 
     return $value ? 'on' : 'off'
         if $d->{setter} eq 'ngx_conf_set_flag_slot';

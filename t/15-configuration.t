@@ -23,6 +23,8 @@ my $host = "xmpp_host localhost { $cert }";
 my $listen = 'listen 127.0.0.1:%%PORT_0%%;';
 my $server = "server { $listen xmpp_c2s; }";
 
+my $tls = 'xmpp_redis rediss:127.0.0.1;';
+
 my @good = (
     [ 'a sane one', "$redis $host $server" ],
     [ 'certificates of the whole stream',
@@ -34,6 +36,12 @@ my @good = (
     [ 'another handler in another server',
       "$redis $host $server server { listen 127.0.0.1:%%PORT_1%%; "
       . 'return x; }' ],
+    [ 'TLS to Redis', "$tls $host $server" ],
+    [ 'TLS to Redis, all of it', "$tls $host $server "
+      . 'xmpp_redis_ssl_verify on; xmpp_redis_ssl_name redis.test;'
+      . 'xmpp_redis_ssl_trusted_certificate %%TESTDIR%%/ca.pem;'
+      . 'xmpp_redis_ssl_certificate %%TESTDIR%%/localhost.pem;'
+      . 'xmpp_redis_ssl_certificate_key %%TESTDIR%%/localhost.key;' ],
     [ 'nothing of XMPP', 'server { listen 127.0.0.1:%%PORT_0%%; return x; }' ],
 );
 
@@ -58,8 +66,21 @@ my @bad = (
     [ 'an unknown mechanism', "$redis $host "
       . "xmpp_sasl_mechanisms DIGEST-MD5; $server",
       qr/invalid value "DIGEST-MD5" in \S+:\d+/ ],
-    [ 'TLS to Redis', "xmpp_redis rediss:localhost; $host $server",
-      qr/"rediss:"\) is not supported in \S+:\d+/ ],
+    [ 'Sentinel', "xmpp_redis sentinel:localhost; $host $server",
+      qr/"sentinel:"\) is not supported in \S+:\d+/ ],
+    [ 'TLS directives without TLS', "$redis $host $server "
+      . 'xmpp_redis_ssl_verify off;',
+      qr/"xmpp_redis_ssl_..." need TLS: begin the address .* "rediss:"/ ],
+    [ 'a certificate without its key', "$tls $host $server "
+      . 'xmpp_redis_ssl_certificate %%TESTDIR%%/localhost.pem;',
+      qr/_certificate" and "xmpp_redis_ssl_certificate_key" go together/ ],
+    [ 'an authority that is not there', "$tls $host $server "
+      . 'xmpp_redis_ssl_trusted_certificate %%TESTDIR%%/none.pem;',
+      qr/none\.pem.*No such file/ ],
+    [ 'a key that is not there', "$tls $host $server "
+      . 'xmpp_redis_ssl_certificate %%TESTDIR%%/localhost.pem;'
+      . 'xmpp_redis_ssl_certificate_key %%TESTDIR%%/none.key;',
+      qr/none\.key.*No such file/ ],
     [ 'a queue that is too small',
       "$redis xmpp_output_queue 1k; $host $server",
       qr/"xmpp_output_queue" must not be less than "xmpp_max_stanza"/ ],

@@ -27,6 +27,7 @@
 
 #define NGX_XMPP_CTL_OPT_HELP        1
 #define NGX_XMPP_CTL_OPT_ITERATIONS  2
+#define NGX_XMPP_CTL_OPT_CACERT      3
 
 
 typedef int (*ngx_xmpp_ctl_command_pt)(ngx_xmpp_ctl_t *ctl, int argc,
@@ -93,10 +94,13 @@ static const char  ngx_xmpp_ctl_help_options[] =
     "  -c FILE         the nginx.conf that tells where Redis is and which\n"
     "                  domains are served (" NGX_XMPP_CTL_DEFAULT_CONF ")\n"
     "  -r URL          Redis: unix:/path, redis:host[:port] or\n"
-    "                  redis://[[user][:password]@]host[:port][/db];\n"
+    "                  redis://[[user][:password]@]host[:port][/db], rediss\n"
+    "                  for TLS;\n"
     "                  no nginx.conf is read unless -c is there, too\n"
     "  -u USER         of Redis, instead of the one of nginx.conf or the URL\n"
     "  -P FILE         with that user's password, as one line\n"
+    "  --cacert FILE   who may have signed the certificate of rediss:, as\n"
+    "                  xmpp_redis_ssl_trusted_certificate\n"
     "  -n N            the database, as db=N of xmpp_redis (0)\n"
     "  -p PREFIX       of all keys, as xmpp_redis_prefix (xmpp)\n";
 
@@ -133,6 +137,8 @@ main(int argc, char **argv)
         status = ngx_xmpp_ctl_run(&ctl, help, argc - optind, argv + optind);
     }
 
+    ngx_xmpp_ctl_tls_end(&ctl);
+
     if (ctl.redis) {
         redisFree(ctl.redis);
     }
@@ -156,6 +162,7 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
 {
     int                         c, status;
     static const struct option  options[] = {
+        { "cacert", required_argument, NULL, NGX_XMPP_CTL_OPT_CACERT },
         { "help", no_argument, NULL, NGX_XMPP_CTL_OPT_HELP },
         { "iterations", required_argument, NULL, NGX_XMPP_CTL_OPT_ITERATIONS },
         { NULL, 0, NULL, 0 }
@@ -199,6 +206,10 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
         case 'h':
         case NGX_XMPP_CTL_OPT_HELP:
             *help = 1;
+            break;
+
+        case NGX_XMPP_CTL_OPT_CACERT:
+            ctl->cacert_option = optarg;
             break;
 
         case NGX_XMPP_CTL_OPT_ITERATIONS:
@@ -337,6 +348,10 @@ ngx_xmpp_ctl_settings(ngx_xmpp_ctl_t *ctl)
         ctl->redis_user.data = (u_char *) ctl->user_option;
         ctl->redis_user.len = ngx_strlen(ctl->user_option);
         ctl->password_file = NULL;
+    }
+
+    if (ctl->cacert_option) {
+        ctl->ssl_trusted = ctl->cacert_option;
     }
 
     if (ctl->password_option) {

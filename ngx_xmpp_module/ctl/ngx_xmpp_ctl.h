@@ -7,6 +7,7 @@
  *   ngx_xmpp_ctl_conf.c      what nginx.conf tells: Redis, prefix, domains
  *   ngx_xmpp_ctl_conf_redis.c  of it, the directives of Redis
  *   ngx_xmpp_ctl_redis.c     connection, commands, keys
+ *   ngx_xmpp_ctl_tls.c       the same by TLS
  *   ngx_xmpp_ctl_account.c   adduser, passwd, deluser, users
  *   ngx_xmpp_ctl_ping.c      ping
  *   ngx_xmpp_ctl_password.c  prompt or stdin
@@ -39,6 +40,7 @@
 
 
 typedef struct ngx_xmpp_ctl_host_s  ngx_xmpp_ctl_host_t;
+typedef struct ngx_xmpp_ctl_tls_s   ngx_xmpp_ctl_tls_t;
 
 /* a domain that nginx.conf serves, in the order of the file */
 struct ngx_xmpp_ctl_host_s {
@@ -56,6 +58,7 @@ typedef struct {
     const char            *prefix_option;
     const char            *user_option;
     const char            *password_option;
+    const char            *cacert_option;
     ngx_uint_t             db_given;
     ngx_uint_t             db_option;
     ngx_uint_t             iterations;
@@ -64,6 +67,12 @@ typedef struct {
     ngx_str_t              redis_url;
     ngx_str_t              redis_user;
     const char            *password_file;
+    ngx_uint_t             tls;            /* of the URL */
+    ngx_uint_t             insecure;       /* xmpp_redis_ssl_verify off */
+    const char            *ssl_name;       /* NULL: the host of the URL */
+    const char            *ssl_trusted;
+    const char            *ssl_certificate;
+    const char            *ssl_key;
     ngx_str_t              prefix;
     ngx_uint_t             db;
     ngx_uint_t             db_set;         /* the URL's does not count */
@@ -71,6 +80,7 @@ typedef struct {
     ngx_xmpp_ctl_host_t   *hosts;
 
     redisContext          *redis;
+    ngx_xmpp_ctl_tls_t    *secure;         /* NULL: no TLS */
 } ngx_xmpp_ctl_t;
 
 
@@ -110,6 +120,15 @@ int ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl);
  */
 redisReply *ngx_xmpp_ctl_command(ngx_xmpp_ctl_t *ctl, ngx_uint_t argc,
     ngx_str_t *argv);
+
+/*
+ * TLS on ctl->redis, which is connected: the handshake with the server, whose
+ * host is as given; an exit status.  Then commands go that way.
+ */
+int ngx_xmpp_ctl_tls_start(ngx_xmpp_ctl_t *ctl, const char *host);
+redisReply *ngx_xmpp_ctl_tls_command(ngx_xmpp_ctl_t *ctl, int argc,
+    const char **argv, size_t *lens);
+void ngx_xmpp_ctl_tls_end(ngx_xmpp_ctl_t *ctl);
 
 /* says what an unexpected reply is, frees it, returns the exit status */
 int ngx_xmpp_ctl_bad_reply(redisReply *reply);

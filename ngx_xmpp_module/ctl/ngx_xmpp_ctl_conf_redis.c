@@ -4,6 +4,9 @@
  *   xmpp_redis URL [db=N] [user=NAME];
  *   xmpp_redis_password_file FILE;
  *   xmpp_redis_prefix NAME;
+ *   xmpp_redis_ssl_verify on|off;  xmpp_redis_ssl_name NAME;
+ *   xmpp_redis_ssl_trusted_certificate FILE;
+ *   xmpp_redis_ssl_certificate FILE;  xmpp_redis_ssl_certificate_key FILE;
  *
  * and the file that a password is in.
  */
@@ -20,6 +23,8 @@
 
 static const char *ngx_xmpp_ctl_conf_address(ngx_xmpp_ctl_t *ctl,
     ngx_uint_t nwords, ngx_str_t *words);
+static const char *ngx_xmpp_ctl_conf_ssl(ngx_xmpp_ctl_t *ctl,
+    ngx_str_t *words, const char *dir);
 static const char *ngx_xmpp_ctl_conf_path(ngx_xmpp_ctl_t *ctl,
     ngx_str_t *word, const char *dir, const char **path);
 static ngx_uint_t ngx_xmpp_ctl_conf_named(ngx_str_t *word, const char *name);
@@ -43,7 +48,44 @@ ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_t *ctl, ngx_uint_t nwords,
                                       &ctl->password_file);
     }
 
-    return NULL;
+    return ngx_xmpp_ctl_conf_ssl(ctl, words, dir);
+}
+
+
+static const char *
+ngx_xmpp_ctl_conf_ssl(ngx_xmpp_ctl_t *ctl, ngx_str_t *words, const char *dir)
+{
+    const char  **path;
+
+    if (ngx_xmpp_ctl_conf_named(&words[0], "xmpp_redis_ssl_verify")) {
+        ctl->insecure = ngx_xmpp_ctl_conf_named(&words[1], "off");
+        return NULL;
+    }
+
+    if (ngx_xmpp_ctl_conf_named(&words[0], "xmpp_redis_ssl_name")) {
+        return ngx_xmpp_ctl_conf_path(ctl, &words[1], "", &ctl->ssl_name);
+    }
+
+    if (ngx_xmpp_ctl_conf_named(&words[0],
+                                "xmpp_redis_ssl_trusted_certificate"))
+    {
+        path = &ctl->ssl_trusted;
+
+    } else if (ngx_xmpp_ctl_conf_named(&words[0],
+                                       "xmpp_redis_ssl_certificate"))
+    {
+        path = &ctl->ssl_certificate;
+
+    } else if (ngx_xmpp_ctl_conf_named(&words[0],
+                                       "xmpp_redis_ssl_certificate_key"))
+    {
+        path = &ctl->ssl_key;
+
+    } else {
+        return NULL;
+    }
+
+    return ngx_xmpp_ctl_conf_path(ctl, &words[1], dir, path);
 }
 
 

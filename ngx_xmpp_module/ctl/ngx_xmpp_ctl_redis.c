@@ -6,6 +6,8 @@
  *   redis:host[:port]
  *   redis://[[user][:password]@]host[:port][/db]
  *
+ * and "rediss" for TLS in the last two (ngx_xmpp_ctl_tls.c).
+ *
  * The same forms as of the directive xmpp_redis.  IPv6 addresses are in
  * brackets; user and password may be percent-encoded.
  */
@@ -105,6 +107,13 @@ ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
     }
 
     (void) redisSetTimeout(c, tv);
+
+    if (ctl->tls) {
+        status = ngx_xmpp_ctl_tls_start(ctl, (char *) url.host.data);
+        if (status != NGX_XMPP_CTL_OK) {
+            return status;
+        }
+    }
 
     return ngx_xmpp_ctl_setup(ctl, &url);
 }
@@ -206,6 +215,10 @@ ngx_xmpp_ctl_command(ngx_xmpp_ctl_t *ctl, ngx_uint_t argc, ngx_str_t *argv)
     for (i = 0; i < argc && i < NGX_XMPP_CTL_REDIS_ARGS; i++) {
         args[i] = (char *) argv[i].data;
         lens[i] = argv[i].len;
+    }
+
+    if (ctl->secure) {
+        return ngx_xmpp_ctl_tls_command(ctl, (int) i, args, lens);
     }
 
     reply = redisCommandArgv(ctl->redis, (int) i, args, lens);
@@ -367,21 +380,23 @@ ngx_xmpp_ctl_url(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
         return NULL;
     }
 
-    if (ngx_xmpp_ctl_prefixed(&rest, "redis://")) {
-        rest.data += 8;
-        rest.len -= 8;
+    ctl->tls = ngx_xmpp_ctl_prefixed(&rest, "rediss:");
+
+    if (!ctl->tls && !ngx_xmpp_ctl_prefixed(&rest, "redis:")) {
+        return "it must begin with \"unix:\", \"redis:\" or \"rediss:\"";
+    }
+
+    rest.data += 6 + ctl->tls;
+    rest.len -= 6 + ctl->tls;
+
+    if (ngx_xmpp_ctl_prefixed(&rest, "//")) {
+        rest.data += 2;
+        rest.len -= 2;
 
         err = ngx_xmpp_ctl_url_authority(ctl, &rest, url);
         if (err) {
             return err;
         }
-
-    } else if (ngx_xmpp_ctl_prefixed(&rest, "redis:")) {
-        rest.data += 6;
-        rest.len -= 6;
-
-    } else {
-        return "it must begin with \"unix:\" or \"redis:\"";
     }
 
     return ngx_xmpp_ctl_url_host(ctl, &rest, url);

@@ -9,8 +9,8 @@
  *   FIFO      replies are matched by order
  *   timeout   each request has a deadline; a connection whose oldest request
  *             passed it is taken as dead and made anew
- *   states    idle -> connecting -> setup (AUTH, PING, SELECT, ROLE) -> ready
- *             -> lost -> (jittered back-off) -> connecting
+ *   states    idle -> connecting (-> securing) -> setup (AUTH, PING, SELECT,
+ *             ROLE) -> ready -> lost -> (jittered back-off) -> connecting
  *
  * Ownership: requests come from a free list of the client and go back after
  * their handler ran; a handler runs exactly once, with the reply or with NULL
@@ -69,9 +69,20 @@ typedef struct {
     ngx_addr_t                 *addr;         /* resolved at configuration */
     ngx_uint_t                  naddrs;       /* tried in turn; 0: one */
     ngx_uint_t                  db;
+    ngx_str_t                   host;         /* of addr; len 0: a socket */
     ngx_str_t                   user;         /* len 0: none */
     ngx_str_t                   password;     /* len 0: none */
     ngx_str_t                   password_file; /* where it is from, if so */
+
+    ngx_ssl_t                  *ssl;          /* NULL: no TLS */
+    ngx_str_t                   ssl_name;     /* of the server, with a zero */
+    ngx_str_t                   ssl_certificate;
+    ngx_str_t                   ssl_certificate_key;
+    ngx_str_t                   ssl_trusted_certificate;
+    ngx_flag_t                  ssl_verify;   /* unset: on */
+    ngx_uint_t                  ssl_ip;       /* unsigned  ssl_ip:1; */
+    ngx_uint_t                  tls;          /* unsigned  tls:1; */
+
     ngx_str_t                   name;         /* CLIENT SETNAME; len 0: none */
     ngx_msec_t                  connect_timeout;
     ngx_msec_t                  timeout;      /* of a request, as a whole */
@@ -85,8 +96,8 @@ typedef struct {
 
 
 /* parses "unix:/path", "redis:host:port",
- * "redis://[user[:pw]@]host:port/db"; at configuration time only (may resolve
- * a name); *err is a reason */
+ * "redis://[user[:pw]@]host:port/db", and "rediss" for the last two; at
+ * configuration time only (may resolve a name); *err is a reason */
 ngx_int_t ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
     ngx_xmpp_redis_conf_t *conf, char **err);
 
@@ -97,8 +108,11 @@ ngx_int_t ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
 char *ngx_xmpp_redis_conf_password(ngx_conf_t *cf, ngx_str_t *file,
     ngx_xmpp_redis_conf_t *conf);
 
-/* what only the whole of *conf tells; NGX_CONF_ERROR: said why */
-char *ngx_xmpp_redis_conf_check(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf);
+/*
+ * Completes *conf, when all has been read: defaults, and conf->ssl for an
+ * address with TLS.  NGX_CONF_ERROR: said why.
+ */
+char *ngx_xmpp_redis_conf_init(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf);
 
 /*
  * Creates the client in pool and begins to connect; never blocks, and a

@@ -1,7 +1,11 @@
 /*
  * What is told of a Redis server beside its address: the password, when it is
- * in a file of its own.  All of it happens while the configuration is read,
- * by the master: a file may be readable for root alone.
+ * in a file of its own, and TLS.  All of it happens while the configuration is
+ * read, by the master: a file may be readable for root alone.
+ *
+ * OpenSSL itself checks the chain and the name during the handshake, so that
+ * a connection to a server that is not trusted never becomes one.  nginx's
+ * callback for that, which lets everything pass, is taken off again.
  */
 
 
@@ -13,6 +17,12 @@
 
 static char *ngx_xmpp_redis_conf_line(ngx_conf_t *cf, ngx_str_t *file,
     u_char *buf, size_t len, ngx_str_t *line);
+static char *ngx_xmpp_redis_conf_ssl(ngx_conf_t *cf,
+    ngx_xmpp_redis_conf_t *conf);
+static ngx_int_t ngx_xmpp_redis_conf_ssl_verify(ngx_conf_t *cf,
+    ngx_xmpp_redis_conf_t *conf);
+static ngx_int_t ngx_xmpp_redis_conf_ssl_name(ngx_conf_t *cf,
+    ngx_xmpp_redis_conf_t *conf);
 
 
 char *
@@ -127,7 +137,7 @@ ngx_xmpp_redis_conf_line(ngx_conf_t *cf, ngx_str_t *file, u_char *buf,
 
 
 char *
-ngx_xmpp_redis_conf_check(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
+ngx_xmpp_redis_conf_init(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
 {
     if (conf->user.len && conf->password.len == 0) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
@@ -137,5 +147,147 @@ ngx_xmpp_redis_conf_check(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (!conf->tls
+        && (conf->ssl_verify != NGX_CONF_UNSET || conf->ssl_name.len
+            || conf->ssl_trusted_certificate.len || conf->ssl_certificate.len
+            || conf->ssl_certificate_key.len))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "the directives \"xmpp_redis_ssl_...\" need TLS: "
+                      "begin the address in \"xmpp_redis\" with \"rediss:\"");
+        return NGX_CONF_ERROR;
+    }
+
+    return conf->tls ? ngx_xmpp_redis_conf_ssl(cf, conf) : NGX_CONF_OK;
+}
+
+
+static char *
+ngx_xmpp_redis_conf_ssl(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    if ((conf->ssl_certificate.len == 0)
+        != (conf->ssl_certificate_key.len == 0))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_redis_ssl_certificate\" and "
+                      "\"xmpp_redis_ssl_certificate_key\" go together");
+        return NGX_CONF_ERROR;
+    }
+
+    conf->ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    if (conf->ssl == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    conf->ssl->log = cf->log;
+
+    if (ngx_ssl_create(conf->ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL)
+        != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        ngx_ssl_cleanup_ctx(conf->ssl);
+        return NGX_CONF_ERROR;
+    }
+
+    cln->handler = ngx_ssl_cleanup_ctx;
+    cln->data = conf->ssl;
+
+    if (conf->ssl_certificate.len
+        && ngx_ssl_certificate(cf, conf->ssl, &conf->ssl_certificate,
+                               &conf->ssl_certificate_key, NULL)
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_xmpp_redis_conf_ssl_verify(cf, conf) != NGX_OK
+        || ngx_xmpp_redis_conf_ssl_name(cf, conf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
+}
+
+
+static ngx_int_t
+ngx_xmpp_redis_conf_ssl_verify(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
+{
+    SSL_CTX  *ctx;
+
+    ctx = conf->ssl->ctx;
+
+    if (conf->ssl_trusted_certificate.len) {
+
+        if (ngx_ssl_trusted_certificate(cf, conf->ssl,
+                                        &conf->ssl_trusted_certificate, 9)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } else if (SSL_CTX_set_default_verify_paths(ctx) == 0) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "SSL_CTX_set_default_verify_paths() failed");
+        return NGX_ERROR;
+    }
+
+    SSL_CTX_set_verify(ctx, conf->ssl_verify ? SSL_VERIFY_PEER
+                                             : SSL_VERIFY_NONE, NULL);
+
+    return NGX_OK;
+}
+
+
+/* the name that the server's certificate has to be for (RFC 9525, 6) */
+
+static ngx_int_t
+ngx_xmpp_redis_conf_ssl_name(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
+{
+    int                 rc;
+    char               *name;
+    ngx_str_t           s;
+    X509_VERIFY_PARAM  *param;
+
+    s = conf->ssl_name.len ? conf->ssl_name : conf->host;
+
+    name = ngx_pnalloc(cf->pool, s.len + 1);
+    if (name == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_cpystrn((u_char *) name, s.data, s.len + 1);
+
+    conf->ssl_name.data = (u_char *) name;
+    conf->ssl_name.len = s.len;
+
+    conf->ssl_ip = (ngx_inet_addr(s.data, s.len) != INADDR_NONE
+                    || ngx_strlchr(s.data, s.data + s.len, ':') != NULL);
+
+    if (!conf->ssl_verify) {
+        return NGX_OK;
+    }
+
+    param = SSL_CTX_get0_param(conf->ssl->ctx);
+
+    X509_VERIFY_PARAM_set_hostflags(param,
+                                    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+
+    rc = conf->ssl_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, name)
+                      : X509_VERIFY_PARAM_set1_host(param, name, s.len);
+
+    if (rc == 0) {
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"%V\" is no name that a certificate may have",
+                      &conf->ssl_name);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }

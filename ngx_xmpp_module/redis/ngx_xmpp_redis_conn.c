@@ -3,8 +3,10 @@
  * come back.
  *
  *   idle --timer--> connecting --writable--> setup --last reply--> ready
- *     ^                 |                      |                     |
- *     +------ lost: timer = 0, 50, 100 ms ... 5 s, jittered ---------+
+ *     ^                 |     \                ^ |                   |
+ *     |                 |      '-> securing ---' |                   |
+ *     |                 |             |          |                   |
+ *     +------ lost: timer = 0, 50, 100 ms ... 1 s, jittered ---------+
  *
  * An outage is logged once for each of its reasons, then every 30 s, and once
  * when it is over.  Losing a connection never calls a request's handler, only
@@ -27,12 +29,9 @@ static void ngx_xmpp_redis_timer_handler(ngx_event_t *ev);
 static void ngx_xmpp_redis_connected(ngx_xmpp_redis_conn_t *conn);
 static void ngx_xmpp_redis_write_handler(ngx_event_t *wev);
 static void ngx_xmpp_redis_read_handler(ngx_event_t *rev);
-static ngx_int_t ngx_xmpp_redis_replies(ngx_xmpp_redis_conn_t *conn);
-static void ngx_xmpp_redis_write_failed(ngx_xmpp_redis_conn_t *conn,
+static void ngx_xmpp_redis_closed_by(ngx_xmpp_redis_conn_t *conn, ssize_t n,
     ngx_err_t err);
-static ngx_uint_t ngx_xmpp_redis_gather(ngx_xmpp_redis_conn_t *conn,
-    size_t *size);
-static void ngx_xmpp_redis_written(ngx_xmpp_redis_conn_t *conn, size_t n);
+static ngx_int_t ngx_xmpp_redis_replies(ngx_xmpp_redis_conn_t *conn);
 static void ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn);
 static void ngx_xmpp_redis_log_away(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail);
@@ -57,6 +56,21 @@ static ngx_xmpp_redis_reason_t  ngx_xmpp_redis_reasons[] = {
 
     { "got no answer within the connect timeout",
       "is the server stalled, or is it no Redis? trying again" },
+
+    { "got no TLS handshake within the connect timeout",
+      "does the server speak TLS there? trying again" },
+
+    { "cannot speak TLS",
+      "does the server speak TLS there, and does it ask for a certificate "
+      "(\"xmpp_redis_ssl_certificate\")? trying again" },
+
+    { "is not trusted",
+      "\"xmpp_redis_ssl_trusted_certificate\" has to hold the authority of "
+      "the server's certificate, which has to be valid; trying again" },
+
+    { "is not trusted: the server's certificate is for another name",
+      "correct the name in \"xmpp_redis\", or give that of the certificate "
+      "in \"xmpp_redis_ssl_name\"; trying again" },
 
     { "was closed by the server",
       "connecting again" },
@@ -114,6 +128,8 @@ ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber)
 
     conn->quiet = *r->log;
     conn->quiet.log_level = 0;
+
+    ngx_xmpp_redis_tls_init(conn);
 }
 
 
@@ -129,6 +145,10 @@ ngx_xmpp_redis_timer_handler(ngx_event_t *ev)
 
     case ngx_xmpp_redis_st_idle:
         ngx_xmpp_redis_conn_start(conn);
+        break;
+
+    case ngx_xmpp_redis_st_securing:
+        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_no_tls, 0, NULL);
         break;
 
     case ngx_xmpp_redis_st_connecting:
@@ -202,18 +222,27 @@ ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn)
     c->log = r->log;
     c->read->log = r->log;
     c->write->log = r->log;
-    c->read->handler = ngx_xmpp_redis_read_handler;
-    c->write->handler = ngx_xmpp_redis_write_handler;
 
     conn->connection = c;
     conn->fd = c->fd;
     conn->state = ngx_xmpp_redis_st_connecting;
+
+    ngx_xmpp_redis_conn_handlers(conn);
 
     ngx_add_timer(&conn->timer, r->conf.connect_timeout);
 
     if (rc == NGX_OK) {
         ngx_xmpp_redis_connected(conn);
     }
+}
+
+
+/* the handlers of the socket, but for the handshake of TLS */
+void
+ngx_xmpp_redis_conn_handlers(ngx_xmpp_redis_conn_t *conn)
+{
+    conn->connection->read->handler = ngx_xmpp_redis_read_handler;
+    conn->connection->write->handler = ngx_xmpp_redis_write_handler;
 }
 
 
@@ -242,6 +271,23 @@ ngx_xmpp_redis_connected(ngx_xmpp_redis_conn_t *conn)
                                  ngx_socket_errno, NULL);
         return;
     }
+
+    if (conn->client->conf.ssl) {
+        ngx_xmpp_redis_tls_start(conn);
+        return;
+    }
+
+    ngx_xmpp_redis_conn_setup(conn);
+}
+
+
+/* the connection stands, and is secured where it has to be */
+void
+ngx_xmpp_redis_conn_setup(ngx_xmpp_redis_conn_t *conn)
+{
+    ngx_connection_t  *c;
+
+    c = conn->connection;
 
     conn->state = ngx_xmpp_redis_st_setup;
 
@@ -335,8 +381,7 @@ ngx_xmpp_redis_conn_read(ngx_xmpp_redis_conn_t *conn)
         }
 
         if (n == NGX_ERROR || n == 0) {
-            ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_closed,
-                                     n == 0 ? 0 : ngx_socket_errno, NULL);
+            ngx_xmpp_redis_closed_by(conn, n, n ? ngx_socket_errno : 0);
             return NGX_ERROR;
         }
 
@@ -353,6 +398,30 @@ ngx_xmpp_redis_conn_read(ngx_xmpp_redis_conn_t *conn)
     ngx_post_event(rev, &ngx_posted_next_events);
 
     return NGX_OK;
+}
+
+
+/* with TLS 1.3, what the server has against us comes after the handshake */
+static void
+ngx_xmpp_redis_closed_by(ngx_xmpp_redis_conn_t *conn, ssize_t n, ngx_err_t err)
+{
+    ngx_str_t  text;
+
+    if (n == NGX_ERROR && conn->connection->ssl
+        && conn->state == ngx_xmpp_redis_st_setup)
+    {
+        text.data = conn->said;
+        text.len = conn->said_len;
+
+        if (text.len == 0) {
+            ngx_str_set(&text, "peer closed connection");
+        }
+
+        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_bad_tls, 0, &text);
+        return;
+    }
+
+    ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_closed, err, NULL);
 }
 
 
@@ -392,173 +461,6 @@ ngx_xmpp_redis_replies(ngx_xmpp_redis_conn_t *conn)
 
 
 /*
- * Sends what is queued, all of it with one writev() when the socket takes
- * it; posted by ngx_xmpp_redis_req_queue(), so once per event-loop turn.
- */
-void
-ngx_xmpp_redis_conn_flush(ngx_event_t *ev)
-{
-    size_t                  size;
-    ssize_t                 n;
-    ngx_err_t               err;
-    ngx_uint_t              niovs;
-    ngx_connection_t       *c;
-    ngx_xmpp_redis_conn_t  *conn;
-
-    conn = ev->data;
-    c = conn->connection;
-
-    if ((conn->state != ngx_xmpp_redis_st_setup
-         && conn->state != ngx_xmpp_redis_st_ready)
-        || conn->leaving)
-    {
-        return;
-    }
-
-    while (c->write->ready) {
-
-        niovs = ngx_xmpp_redis_gather(conn, &size);
-        if (niovs == 0) {
-            break;
-        }
-
-        n = writev(c->fd, conn->client->iovs, niovs);
-
-        if (n == -1) {
-            err = ngx_socket_errno;
-
-            if (err == NGX_EINTR) {
-                continue;
-            }
-
-            if (err == NGX_EAGAIN) {
-                c->write->ready = 0;
-                break;
-            }
-
-            ngx_xmpp_redis_write_failed(conn, err);
-            return;
-        }
-
-        ngx_log_debug3(NGX_LOG_DEBUG_CORE, ev->log, 0,
-                       "xmpp redis writev: %z of %uz, requests:%ui",
-                       n, size, niovs);
-
-        c->sent += n;
-
-        ngx_xmpp_redis_written(conn, n);
-
-        if ((size_t) n < size) {
-            c->write->ready = 0;
-        }
-    }
-
-    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_no_socket, 0, NULL);
-    }
-}
-
-
-/*
- * The server is gone, but replies to what did run may be there, and so may
- * its last words; reading them finds the end of the connection, too.
- */
-static void
-ngx_xmpp_redis_write_failed(ngx_xmpp_redis_conn_t *conn, ngx_err_t err)
-{
-    ngx_connection_t  *c;
-
-    c = conn->connection;
-
-    if (ngx_xmpp_redis_conn_read(conn) != NGX_OK) {
-        return;
-    }
-
-    if (!c->read->posted) {
-        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_closed, err, NULL);
-    }
-}
-
-
-static ngx_uint_t
-ngx_xmpp_redis_gather(ngx_xmpp_redis_conn_t *conn, size_t *size)
-{
-    size_t                 skip;
-    ngx_uint_t             i, n, last;
-    ngx_queue_t           *q, *queues[2];
-    struct iovec          *iovs;
-    ngx_xmpp_redis_req_t  *req;
-
-    queues[0] = &conn->setup;
-    queues[1] = &conn->waiting;
-
-    last = (conn->state == ngx_xmpp_redis_st_ready) ? 2 : 1;
-
-    n = 0;
-    *size = 0;
-    skip = conn->offset;
-    iovs = conn->client->iovs;
-
-    for (i = 0; i < last; i++) {
-
-        for (q = ngx_queue_head(queues[i]);
-             q != ngx_queue_sentinel(queues[i]) && n < NGX_XMPP_REDIS_IOVS;
-             q = ngx_queue_next(q))
-        {
-            req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
-
-            iovs[n].iov_base = (void *) (req->bytes + skip);
-            iovs[n].iov_len = req->len - skip;
-
-            *size += iovs[n].iov_len;
-            skip = 0;
-            n++;
-        }
-    }
-
-    return n;
-}
-
-
-/* n bytes are in the socket: whole requests move on, in their order */
-static void
-ngx_xmpp_redis_written(ngx_xmpp_redis_conn_t *conn, size_t n)
-{
-    size_t                 left;
-    ngx_queue_t           *q, *from, *to;
-    ngx_xmpp_redis_req_t  *req;
-
-    while (n) {
-
-        if (!ngx_queue_empty(&conn->setup)) {
-            from = &conn->setup;
-            to = &conn->setup_sent;
-
-        } else {
-            from = &conn->waiting;
-            to = &conn->sent;
-        }
-
-        q = ngx_queue_head(from);
-        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
-
-        left = req->len - conn->offset;
-
-        if (n < left) {
-            conn->offset += n;
-            return;
-        }
-
-        n -= left;
-        conn->offset = 0;
-
-        ngx_queue_remove(q);
-        ngx_queue_insert_tail(to, q);
-    }
-}
-
-
-/*
  * The last step of the setup has been answered: from now on requests flow.
  * NGX_ERROR: the connection is gone.
  */
@@ -577,6 +479,7 @@ ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn)
 
     conn->state = ngx_xmpp_redis_st_ready;
     conn->ready_at = ngx_current_msec;
+    conn->connection->log = r->log;
 
     if (conn->down) {
         ngx_log_error(NGX_LOG_NOTICE, r->log, 0,
@@ -782,7 +685,7 @@ ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn)
     }
 
     if (conn->connection) {
-        ngx_close_connection(conn->connection);
+        ngx_xmpp_redis_tls_close(conn->connection);
         conn->connection = NULL;
         conn->fd = (ngx_socket_t) -1;
     }
@@ -793,5 +696,7 @@ ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn)
     }
 
     conn->offset = 0;
+    conn->out = NULL;
+    conn->out_len = 0;
     conn->leaving = 0;
 }

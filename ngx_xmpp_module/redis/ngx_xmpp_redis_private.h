@@ -19,9 +19,9 @@
  * head is all that a timer has to look at.
  *
  * One event, conn->timer, belongs to the state: it ends the back-off in
- * "idle", is the time limit of "connecting" and "setup", and sends the PING
- * of a subscriber in "ready".  conn->deadline belongs to the requests.  Both
- * are cancelable: Redis alone never keeps an old worker.
+ * "idle", is the time limit of "connecting", "securing" and "setup" together,
+ * and sends the PING of a subscriber in "ready".  conn->deadline belongs to the
+ * requests.  Both are cancelable: Redis alone never keeps an old worker.
  */
 
 
@@ -35,6 +35,7 @@
 #define NGX_XMPP_REDIS_BUFFER    16384   /* bytes read, and fed, at once */
 #define NGX_XMPP_REDIS_READS     16      /* reads in one event-loop turn */
 #define NGX_XMPP_REDIS_IOVS      1024    /* requests in one writev() */
+#define NGX_XMPP_REDIS_RECORD    16384   /* bytes of a TLS record at most */
 #define NGX_XMPP_REDIS_FREE      1024    /* requests kept for reuse */
 
 #define NGX_XMPP_REDIS_PING      15000   /* ms between PINGs of a subscriber */
@@ -48,6 +49,7 @@
 typedef enum {
     ngx_xmpp_redis_st_idle = 0,      /* no socket; waits for conn->timer */
     ngx_xmpp_redis_st_connecting,
+    ngx_xmpp_redis_st_securing,      /* the handshake of TLS */
     ngx_xmpp_redis_st_setup,
     ngx_xmpp_redis_st_ready,
     ngx_xmpp_redis_st_closed         /* for good */
@@ -75,6 +77,10 @@ typedef enum {
     ngx_xmpp_redis_no_server,
     ngx_xmpp_redis_no_access,
     ngx_xmpp_redis_no_answer,
+    ngx_xmpp_redis_no_tls,
+    ngx_xmpp_redis_bad_tls,
+    ngx_xmpp_redis_untrusted,
+    ngx_xmpp_redis_misnamed,
     ngx_xmpp_redis_closed,
     ngx_xmpp_redis_late,
     ngx_xmpp_redis_protocol,
@@ -133,6 +139,8 @@ struct ngx_xmpp_redis_conn_s {
     ngx_queue_t                  sent;
     ngx_queue_t                  refused;    /* when leaving: did not run */
     size_t                       offset;     /* written of the next request */
+    u_char                      *out;        /* TLS: a record that is being */
+    size_t                       out_len;    /* written, of c->pool */
 
     ngx_uint_t                   steps;      /* setup replies to come */
     ngx_uint_t                   attempts;   /* connects since the last
@@ -145,6 +153,9 @@ struct ngx_xmpp_redis_conn_s {
     ngx_uint_t                   reasons;    /* logged ones, a bit each */
     ngx_xmpp_redis_reason_e      leaving_for;
     ngx_log_t                    quiet;      /* silences repeated connects */
+    ngx_log_t                    listener;   /* hears what OpenSSL complains */
+    u_char                       said[128];  /* about */
+    size_t                       said_len;
 
     ngx_xmpp_redis_push_t        push;       /* of a subscriber */
 
@@ -192,12 +203,23 @@ void ngx_xmpp_redis_deadline(ngx_xmpp_redis_conn_t *conn);
 
 void ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber);
 void ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_conn_setup(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_conn_handlers(ngx_xmpp_redis_conn_t *conn);
 ngx_int_t ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_conn_close(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail);
 ngx_int_t ngx_xmpp_redis_conn_read(ngx_xmpp_redis_conn_t *conn);
+
+/* ngx_xmpp_redis_send.c */
+
 void ngx_xmpp_redis_conn_flush(ngx_event_t *ev);
+
+/* ngx_xmpp_redis_tls.c */
+
+void ngx_xmpp_redis_tls_init(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_tls_start(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_tls_close(ngx_connection_t *c);
 
 /* ngx_xmpp_redis_setup.c */
 

@@ -4,6 +4,7 @@
  *   unix:/path                              of a socket
  *   redis:host[:port]                       port 6379 by default
  *   redis://[[user][:password]@]host[:port][/db]
+ *   rediss:... and rediss://...            the same by TLS
  *
  * host is a name, resolved once, while the configuration is read, an IPv4
  * address or an IPv6 address in brackets.  user and password may have
@@ -38,11 +39,6 @@ ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
     conf->url = *url;
     rest = *url;
 
-    if (ngx_xmpp_redis_has_prefix(url, "rediss:", 7)) {
-        *err = "TLS to Redis (\"rediss:\") is not supported";
-        return NGX_ERROR;
-    }
-
     if (ngx_xmpp_redis_has_prefix(url, "sentinel:", 9)) {
         *err = "Redis Sentinel (\"sentinel:\") is not supported";
         return NGX_ERROR;
@@ -53,20 +49,25 @@ ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
         return NGX_ERROR;
     }
 
-    if (ngx_xmpp_redis_has_prefix(url, "redis://", 8)) {
-        rest.data += 8;
-        rest.len -= 8;
+    conf->tls = ngx_xmpp_redis_has_prefix(url, "rediss:", 7);
 
-        if (ngx_xmpp_redis_parse_authority(pool, &rest, conf, err) != NGX_OK) {
-            return NGX_ERROR;
+    if (conf->tls || ngx_xmpp_redis_has_prefix(url, "redis:", 6)) {
+        rest.data += 6 + conf->tls;
+        rest.len -= 6 + conf->tls;
+
+        if (ngx_xmpp_redis_has_prefix(&rest, "//", 2)) {
+            rest.data += 2;
+            rest.len -= 2;
+
+            if (ngx_xmpp_redis_parse_authority(pool, &rest, conf, err)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
         }
 
-    } else if (ngx_xmpp_redis_has_prefix(url, "redis:", 6)) {
-        rest.data += 6;
-        rest.len -= 6;
-
     } else if (!ngx_xmpp_redis_has_prefix(url, "unix:", 5)) {
-        *err = "neither \"unix:\" nor \"redis:\"";
+        *err = "neither \"unix:\", \"redis:\" nor \"rediss:\"";
         return NGX_ERROR;
     }
 
@@ -94,6 +95,15 @@ ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
 
     conf->addr = u.addrs;
     conf->naddrs = u.naddrs;
+
+    if (rest.data != url->data) {
+        conf->host = u.host;
+
+        if (u.host.len > 2 && u.host.data[0] == '[') {
+            conf->host.data++;
+            conf->host.len -= 2;
+        }
+    }
 
     return NGX_OK;
 }

@@ -254,7 +254,10 @@ ngx_redis_client_test_create_conf(ngx_conf_t *cf)
 }
 
 
-/* redis_client URL [timeout=] [connect_timeout=] [queue=] [name=] [ping=] */
+/*
+ * redis_client URL [timeout=] [connect_timeout=] [queue=] [name=] [ping=]
+ *     [authority=FILE]
+ */
 static char *
 ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -276,6 +279,7 @@ ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     tcf->conf.timeout = 5000;
     tcf->conf.connect_timeout = 2000;
     tcf->conf.max_queue = 1000000;
+    tcf->conf.ssl_verify = NGX_CONF_UNSET;
 
     for (i = 2; i < cf->args->nelts; i++) {
         s.data = ngx_strlchr(value[i].data, value[i].data + value[i].len, '=');
@@ -307,7 +311,15 @@ ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         case 'p':
             tcf->conf.ping = ngx_parse_time(&s, 0);
             break;
+
+        case 'a':
+            tcf->conf.ssl_trusted_certificate = s;
+            break;
         }
+    }
+
+    if (ngx_xmpp_redis_conf_init(cf, &tcf->conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
     }
 
     ngx_conf_log_error(NGX_LOG_NOTICE, cf, 0,
