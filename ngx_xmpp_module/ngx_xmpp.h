@@ -362,6 +362,8 @@ typedef struct {
     ngx_xmpp_xml_limits_t       preauth;        /* before authentication */
     size_t                      output_queue;
     ngx_msec_t                  send_timeout;
+    ngx_msec_t                  idle_timeout;   /* 0: none */
+    ngx_msec_t                  probe_timeout;
     ngx_uint_t                  max_sessions;
 
     ngx_xmpp_host_t            *host;           /* of an xmpp_host{} */
@@ -408,7 +410,8 @@ struct ngx_xmpp_stream_s {
     size_t                      out_size;       /* of all */
 
     ngx_xmpp_srv_conf_t        *conf;           /* of the listener */
-    ngx_msec_t                  deadline;       /* to be authenticated by */
+    ngx_msec_t                  deadline;       /* to authenticate; probed */
+    ngx_msec_t                  heard;          /* bytes came last */
     size_t                      received;       /* before authentication */
     ngx_xmpp_stream_error_e     error;
     ngx_uint_t                  state;
@@ -425,6 +428,8 @@ struct ngx_xmpp_stream_s {
     unsigned                    feeding:1;      /* input is on the stack */
     unsigned                    leaving:1;      /* last words have a deadline */
     unsigned                    lingering:1;    /* waits for the peer's end */
+    unsigned                    watched:1;      /* for being idle */
+    unsigned                    probed:1;       /* a ping waits for bytes */
 };
 
 
@@ -607,6 +612,11 @@ ngx_xmpp_xml_t *ngx_xmpp_stanza_payload(ngx_xmpp_stanza_t *stz);
 
 ngx_int_t ngx_xmpp_reply(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *payload);
 ngx_int_t ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition);
+
+
+/* ---- idle sessions (core/ngx_xmpp_idle.c) ---- */
+
+ngx_msec_t ngx_xmpp_idle_check(ngx_xmpp_stream_t *st);
 
 
 /* ---- log (core/ngx_xmpp_log.c) ---- */

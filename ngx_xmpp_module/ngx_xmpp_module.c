@@ -205,6 +205,20 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       offsetof(ngx_xmpp_srv_conf_t, send_timeout),
       NULL },
 
+    { ngx_string("xmpp_idle_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, idle_timeout),
+      NULL },
+
+    { ngx_string("xmpp_probe_timeout"),
+      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, probe_timeout),
+      NULL },
+
     { ngx_string("xmpp_max_sessions"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
@@ -332,6 +346,8 @@ ngx_xmpp_create_srv_conf(ngx_conf_t *cf)
     xscf->limits.max_elements = NGX_CONF_UNSET;
     xscf->output_queue = NGX_CONF_UNSET_SIZE;
     xscf->send_timeout = NGX_CONF_UNSET_MSEC;
+    xscf->idle_timeout = NGX_CONF_UNSET_MSEC;
+    xscf->probe_timeout = NGX_CONF_UNSET_MSEC;
     xscf->max_sessions = NGX_CONF_UNSET;
 
     return xscf;
@@ -363,6 +379,8 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_size_value(conf->output_queue, prev->output_queue,
                               1048576);
     ngx_conf_merge_msec_value(conf->send_timeout, prev->send_timeout, 60000);
+    ngx_conf_merge_msec_value(conf->idle_timeout, prev->idle_timeout, 600000);
+    ngx_conf_merge_msec_value(conf->probe_timeout, prev->probe_timeout, 60000);
     ngx_conf_merge_uint_value(conf->max_sessions, prev->max_sessions, 32);
 
     /* what is needed until then is small, and a tree is more than its bytes */

@@ -28,6 +28,7 @@ static ngx_int_t ngx_xmpp_tcp_keep(ngx_xmpp_stream_t *st, u_char *pos,
     u_char *last);
 static ngx_int_t ngx_xmpp_tcp_rest(ngx_xmpp_stream_t *st);
 static void ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st);
+static void ngx_xmpp_tcp_watch(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st,
     ngx_xmpp_packet_t *pkt);
 static ngx_int_t ngx_xmpp_tcp_nonza(ngx_xmpp_stream_t *st, const char *name,
@@ -138,6 +139,12 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
         return;
     }
 
+    if (rev->timedout) {
+        rev->timedout = 0;
+        ngx_xmpp_tcp_watch(st);
+        return;
+    }
+
     if (st->parked || st->securing) {
         return;
     }
@@ -185,6 +192,7 @@ ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st)
         }
 
         st->nginx->received += n;
+        st->heard = ngx_current_msec;
         last = pos + n;
 
         rc = ngx_xmpp_tcp_feed(st, &pos, last);
@@ -285,13 +293,36 @@ ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st)
 
     (void) ngx_xmpp_parser_hibernate(st->parser);
 
-    c = st->nginx->connection;
+    if (st->state != NGX_XMPP_ST_BOUND || st->watched) {
+        return;
+    }
 
     /* bound: the deadline is over */
 
-    if (st->state == NGX_XMPP_ST_BOUND && c->read->timer_set) {
+    c = st->nginx->connection;
+
+    if (c->read->timer_set) {
         ngx_del_timer(c->read);
-        c->log->action = "serving an XMPP session";
+    }
+
+    c->log->action = "serving an XMPP session";
+
+    st->watched = 1;
+    ngx_xmpp_tcp_watch(st);
+}
+
+
+/* the timer of reading: how long the client was not heard of */
+
+static void
+ngx_xmpp_tcp_watch(ngx_xmpp_stream_t *st)
+{
+    ngx_msec_t  left;
+
+    left = ngx_xmpp_idle_check(st);
+
+    if (left) {
+        ngx_add_timer(st->nginx->connection->read, left);
     }
 }
 

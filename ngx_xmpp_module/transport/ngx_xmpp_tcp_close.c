@@ -247,6 +247,7 @@ ngx_xmpp_tcp_linger(ngx_xmpp_stream_t *st)
     }
 
     st->lingering = 1;
+    c->read->timedout = 0;
     ngx_add_timer(c->read, NGX_XMPP_TCP_LINGER);
 
     ngx_xmpp_tcp_linger_read(st);
