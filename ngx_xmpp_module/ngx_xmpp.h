@@ -333,6 +333,8 @@ struct ngx_xmpp_host_s {
     ngx_hash_t                  iqs;            /* name " " ns -> array */
     ngx_array_t                 hooks[NGX_XMPP_PHASES];
     ngx_array_t                 events[NGX_XMPP_EVENTS];
+
+    unsigned                    access_log:1;   /* has one of its own */
 };
 
 
@@ -366,6 +368,7 @@ typedef struct {
     ngx_msec_t                  probe_timeout;
     ngx_uint_t                  max_sessions;
 
+    ngx_stream_conf_ctx_t      *ctx;            /* of listeners and hosts */
     ngx_xmpp_host_t            *host;           /* of an xmpp_host{} */
     unsigned                    listener:1;     /* has xmpp_c2s */
 } ngx_xmpp_srv_conf_t;
@@ -398,6 +401,9 @@ struct ngx_xmpp_stream_s {
     ngx_pool_t                 *pool;           /* of the element under way */
     ngx_xmpp_sasl_t            *sasl;           /* while authenticating */
     ngx_str_t                   user;           /* prepared local, SASL's */
+    ngx_str_t                  *mechanism;      /* that it logged in by */
+    ngx_str_t                   jid;            /* of the session that was */
+    ngx_str_t                  *reason;         /* of the end, the first */
     ngx_str_t                  *from;           /* of the header in hand */
     ngx_uint_t                 *gone;           /* set when it is freed */
 
@@ -413,6 +419,8 @@ struct ngx_xmpp_stream_s {
     ngx_msec_t                  deadline;       /* to authenticate; probed */
     ngx_msec_t                  heard;          /* bytes came last */
     size_t                      received;       /* before authentication */
+    uint64_t                    stanzas_received;  /* by the session before */
+    uint64_t                    stanzas_sent;
     ngx_xmpp_stream_error_e     error;
     ngx_uint_t                  state;
 
@@ -527,6 +535,25 @@ ngx_xmpp_handler_pt ngx_xmpp_feature_iq(ngx_xmpp_host_t *h, ngx_uint_t mask,
 void ngx_xmpp_feature_event(ngx_xmpp_session_t *xs, ngx_uint_t event);
 
 
+/* ---- contexts of directives (core/ngx_xmpp_conf.c) ---- */
+
+/* stands in xmpp_host{}; a bit that nginx's stream modules do not use */
+#define NGX_XMPP_HOST_CONF              (NGX_STREAM_SRV_CONF|0x10000000)
+
+char *ngx_xmpp_conf_host(ngx_conf_t *cf, ngx_command_t *dummy, void *conf);
+char *ngx_xmpp_conf_in_host(ngx_conf_t *cf);
+char *ngx_xmpp_conf_set_flag_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_xmpp_conf_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_xmpp_conf_set_msec_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_xmpp_conf_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_xmpp_conf_set_bitmask_slot(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
 /* ---- hosts (core/ngx_xmpp_host.c) ---- */
 
 char *ngx_xmpp_host_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -619,9 +646,10 @@ ngx_int_t ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition);
 ngx_msec_t ngx_xmpp_idle_check(ngx_xmpp_stream_t *st);
 
 
-/* ---- log (core/ngx_xmpp_log.c) ---- */
+/* ---- log and variables (core/ngx_xmpp_log.c, ngx_xmpp_variables.c) ---- */
 
 u_char *ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len);
+ngx_int_t ngx_xmpp_variables_add(ngx_conf_t *cf);
 
 
 #endif /* _NGX_XMPP_H_INCLUDED_ */

@@ -220,8 +220,8 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       NULL },
 
     { ngx_string("xmpp_max_sessions"),
-      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_num_slot,
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_TAKE1,
+      ngx_xmpp_conf_set_num_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, max_sessions),
       &ngx_xmpp_at_least_one },
@@ -231,7 +231,7 @@ static ngx_command_t  ngx_xmpp_commands[] = {
 
 
 static ngx_stream_module_t  ngx_xmpp_module_ctx = {
-    NULL,                                  /* preconfiguration */
+    ngx_xmpp_variables_add,                /* preconfiguration */
     ngx_xmpp_postconfiguration,            /* postconfiguration */
 
     ngx_xmpp_create_main_conf,             /* create main configuration */
@@ -401,6 +401,8 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     if (ctx == NULL) {
         return NGX_CONF_OK;
     }
+
+    conf->ctx = ctx;
 
     xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
 

@@ -100,10 +100,13 @@ sub read_directives {
                           \s*(?:offsetof\((\w+),\s*([\w.]+)\)|0),
                           \s*&?(\w+)\s*\}/gx)
         {
-            $found{$1} = { file => $file, page => "docs/modules/$page.md",
-                           flags => { map { $_ => 1 } split /[|\s]+/, $2 },
-                           setter => $3, type => $4 // '', field => $5 // '',
-                           values => $6 };
+            my ($name, $flags, $setter) = ($1, $2, $3);
+
+            $found{$name} = { file => $file, page => "docs/modules/$page.md",
+                              type => $4 // '', field => $5 // '',
+                              values => $6 };
+            $found{$name}{setter} = $setter =~ s/^ngx_xmpp_conf_/ngx_conf_/r;
+            $found{$name}{flags}{$_} = 1 for split /[|\s]+/, $flags;
         }
     }
 
@@ -211,9 +214,9 @@ sub check_syntax {
 }
 
 
-# What nginx accepts is told by the flags.  A server and an xmpp_host are the
-# same to it; where a directive counts is told by who reads it: a stream has
-# the configuration of its listener in st->conf.
+# What is accepted where is told by the flags.  A directive of the core must
+# be read where it stands: a stream has the configuration of its listener in
+# st->conf.
 
 sub check_context {
     each_directive(sub {
@@ -222,10 +225,17 @@ sub check_context {
 
         $wanted = 'stream' if $d->{flags}{NGX_STREAM_MAIN_CONF};
 
-        if ($d->{flags}{NGX_STREAM_SRV_CONF}) {
+        for (qw/ NGX_STREAM_SRV_CONF NGX_XMPP_HOST_CONF /) {
+            next unless $d->{flags}{$_};
+
             $wanted .= ', ' if $wanted;
-            $wanted .= is_listeners($d) ? 'server' : 'xmpp_host';
+            $wanted .= /HOST/ ? 'xmpp_host' : 'server';
         }
+
+        bad($name, 'is read elsewhere')
+            if $d->{page} eq 'docs/modules/core.md'
+               && $wanted =~ /server|xmpp_host/
+               && !!is_listeners($d) ne !!($wanted =~ /server/);
 
         is_same($name, 'context', $wanted, ($m->{context} // '') =~ tr/`//dr);
     });
@@ -234,9 +244,6 @@ sub check_context {
 
 sub is_listeners {
     my ($d) = @_;
-
-    return $text{ $d->{file} } =~ /is not allowed in \\"xmpp_host\\"/
-        if $d->{page} ne 'docs/modules/core.md';
 
     my ($member) = split /\./, $d->{field};
 

@@ -45,6 +45,21 @@ my @good = (
     [ 'nothing of XMPP', 'server { listen 127.0.0.1:%%PORT_0%%; return x; }' ],
 );
 
+# nginx's own directives in an xmpp_host: before TLS none would be looked at
+
+my @host_good = (
+    'ssl_protocols TLSv1.3', 'ssl_session_tickets off', 'error_log stderr',
+    'access_log off', 'resolver 127.0.0.1', 'tcp_nodelay off',
+    'include %%TESTDIR%%/included',
+);
+
+my @host_bad = (
+    'deny all', 'allow all', 'limit_conn addr 1', 'proxy_pass 127.0.0.1:1',
+    'return x', 'ssl_preread on', 'set_real_ip_from all',
+    'preread_timeout 1s', 'proxy_protocol_timeout 1s', 'set $x y',
+    'proxy_protocol on',
+);
+
 my @bad = (
     [ 'no Redis', "$host $server", qr/needs a Redis: add "xmpp_redis"/ ],
     [ 'no host', "$redis $server", qr/"xmpp_c2s" needs a domain/ ],
@@ -55,9 +70,25 @@ my @bad = (
     [ 'no domain name', "$redis xmpp_host a\@b { $cert } $server",
       qr/"a\@b" is not a domain name in \S+:\d+/ ],
     [ 'listen in a host', "$redis xmpp_host localhost { $cert $listen } "
-      . $server, qr/"listen" is not allowed in "xmpp_host"/ ],
+      . $server, qr/"listen" directive is not allowed in "xmpp_host".*:\d+/ ],
     [ 'xmpp_c2s in a host', "$redis xmpp_host localhost { $cert xmpp_c2s; }",
       qr/"xmpp_c2s" directive is not allowed in "xmpp_host"/ ],
+    [ 'an unknown directive in a host',
+      "$redis xmpp_host localhost { $cert nonsense on; } $server",
+      qr/unknown directive "nonsense" in \S+:\d+/ ],
+    [ 'an argument too many in a host',
+      "$redis xmpp_host localhost { $cert ssl_protocols; } $server",
+      qr/invalid number of arguments in "ssl_protocols" .* in \S+:\d+/ ],
+    [ 'a wrong value in a host',
+      "$redis xmpp_host localhost { $cert xmpp_ping maybe; } $server",
+      qr/invalid value "maybe" in "xmpp_ping" directive, .* in \S+:\d+/ ],
+    [ 'a block in a host',
+      "$redis xmpp_host localhost { $cert server { } } $server",
+      qr/unexpected "\{" in \S+:\d+/ ],
+    [ 'twice in a host',
+      "$redis xmpp_host localhost { $cert $cert xmpp_ping on; "
+      . "xmpp_ping off; } $server",
+      qr/"xmpp_ping" directive is duplicate in \S+:\d+/ ],
     [ 'two handlers', "$redis $host server { $listen xmpp_c2s; return x; }",
       qr/"xmpp_c2s" and another handler, .* in one server in \S+:\d+/ ],
     [ 'two handlers, the other way',
@@ -86,8 +117,22 @@ my @bad = (
       qr/"xmpp_output_queue" must not be less than "xmpp_max_stanza"/ ],
 );
 
+for (@host_bad) {
+    my ($name) = /(\w+)/;
+
+    push @bad, [ "$_ in a host",
+                 "$redis limit_conn_zone \$binary_remote_addr zone=addr:1m; "
+                 . "xmpp_host localhost { $cert $_; } $server",
+                 qr/"$name" directive is not allowed in "xmpp_host": .*:\d+/ ];
+}
+
+push @good, [ "$_ in a host",
+              "$redis xmpp_host localhost { $cert $_; } $server" ]
+    for @host_good;
+
 $t->config(wrap("$redis $host $server"));
 $t->run();
+$t->write_file('included', "xmpp_ping off;\n");
 
 my $nginx = $t->start_host(idle => 1);
 
@@ -108,6 +153,54 @@ for my $case (@bad) {
     is($status, 1, "wrong: $name");
     like($output, $reason, "and told so: $name");
 }
+
+# Each directive of ours where it does not count: the manual tells where
+
+my $manual = Test::XMPP::Process::slurp(
+    Test::XMPP::Nginx::root() . '/docs/modules/README.md');
+my %place = (
+    server    => "$redis $host server { $listen xmpp_c2s; %%HERE%%; }",
+    xmpp_host => "$redis xmpp_host localhost { $cert %%HERE%%; } $server",
+    stream    => "$redis $host $server %%HERE%%;",
+);
+
+while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
+    my ($name, $default, $contexts) = ($1, $2, $3);
+
+    my $value = $default =~ /^`(.*)`$/ ? "$name $1" : "$name value";
+
+    next if $name =~ /^xmpp_(?:redis|host)$/;
+    $value = $name if $name eq 'xmpp_c2s';
+
+    for my $place (sort keys %place) {
+        my $stream = $place{$place} =~ s/%%HERE%%/$value/r;
+
+        $stream =~ s/\Q$redis\E/xmpp_redis rediss:127.0.0.1;/
+            if $name =~ /^xmpp_redis_ssl/;
+
+        my ($status, $output) = $nginx->test_config(wrap($stream));
+
+        if ($contexts =~ /`$place`/) {
+            # those without a default need a value that means something
+            is($status, 0, "$name is allowed in $place") or diag($output)
+                if $default =~ /`/;
+            next;
+        }
+
+        is($status, 1, "$name is not allowed in $place");
+
+        my $way = $place eq 'stream' || $contexts eq '`stream`' ? ''
+                  : $place eq 'server' ? ' in a server: .*put it into "xmpp_h'
+                  : ' in "xmpp_host": .*put it into the server';
+
+        like($output, qr/"$name" directive is not allowed$way.*:\d+$/m,
+             'and told where it is');
+    }
+}
+
+
+###############################################################################
+# Warnings
 
 my ($status, $output) = $nginx->test_config(wrap("$redis $host"));
 

@@ -1,10 +1,11 @@
 /*
  * Hosts: the xmpp_host{} block, its certificates, and the table of domains.
  *
- * An xmpp_host{} is a server{} without listen: every stock stream directive
- * works in it, and a stream that names the host (by SNI, or by the header's
- * "to" before STARTTLS) is moved into its configuration.  So nginx's own SSL
- * module builds the context and makes the handshake.
+ * An xmpp_host{} is a server{} without listen: what nginx's stream modules
+ * look at from TLS on may stand in it (ngx_xmpp_conf.c), and a stream that
+ * names the host (by SNI, or by the header's "to" before STARTTLS) is moved
+ * into its configuration.  So nginx's own SSL module builds the context and
+ * makes the handshake.
  *
  * Two things need help before the SSL module merges its configuration: up to
  * 1.25.4 it makes a context only for listen ... ssl, and a TLS listener of
@@ -84,18 +85,13 @@ ngx_xmpp_host_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     save = *cf;
     cf->ctx = ctx;
-    cf->cmd_type = NGX_STREAM_SRV_CONF;
+    cf->cmd_type = NGX_XMPP_HOST_CONF;
+    cf->handler = ngx_xmpp_conf_host;
+    cf->handler_conf = NULL;
 
     rv = ngx_conf_parse(cf, NULL);
 
     *cf = save;
-
-    if (rv == NGX_CONF_OK && cscf->listen) {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"listen\" is not allowed in \"xmpp_host\": put "
-                           "it into a server with \"xmpp_c2s\"");
-        return NGX_CONF_ERROR;
-    }
 
     return rv;
 }

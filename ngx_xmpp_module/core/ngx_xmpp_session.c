@@ -382,6 +382,7 @@ ngx_xmpp_session_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt)
     }
 
     if (xs->stream->state == NGX_XMPP_ST_BOUND) {
+        xs->stream->stanzas_sent++;
         (void) xs->stream->transport->send(xs->stream, pkt);
         return;
     }

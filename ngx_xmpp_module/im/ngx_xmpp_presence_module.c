@@ -82,8 +82,8 @@ static ngx_xmpp_event_row_t  ngx_xmpp_presence_events[] = {
 static ngx_command_t  ngx_xmpp_presence_commands[] = {
 
     { ngx_string("xmpp_presence"),
-      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_FLAG,
+      ngx_xmpp_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_feature_conf_t, enable),
       NULL },

@@ -215,8 +215,7 @@ ngx_xmpp_bind_handler(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     }
 
     if (ngx_xmpp_session_bind(xs, ngx_xmpp_bind_done) != NGX_OK) {
-        st->session = NULL;
-        ngx_xmpp_session_end(xs);
+        ngx_xmpp_stream_detach(st);
 
         return ngx_xmpp_bind_error(st, id, "wait", "internal-server-error");
     }
@@ -282,8 +281,7 @@ ngx_xmpp_bind_done(ngx_xmpp_session_t *xs, ngx_int_t rc)
     if (rc != NGX_OK) {
         (void) ngx_xmpp_bind_error(st, &ctx->id, "wait",
                                    "internal-server-error");
-        st->session = NULL;
-        ngx_xmpp_session_end(xs);
+        ngx_xmpp_stream_detach(st);
         st->transport->resume(st);
         return;
     }

@@ -252,6 +252,8 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
                       "client logged in as \"%V@%V\" by %V",
                       &sasl->user, &st->host->name, &sasl->mechanism->name);
 
+        st->mechanism = &sasl->mechanism->name;
+
         if (ngx_xmpp_stream_authenticated(st, &sasl->user) != NGX_OK) {
             st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
         }

@@ -70,8 +70,8 @@ static ngx_conf_bitmask_t  ngx_xmpp_sasl_mechanism_bits[] = {
 static ngx_command_t  ngx_xmpp_sasl_commands[] = {
 
     { ngx_string("xmpp_sasl_mechanisms"),
-      NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_1MORE,
-      ngx_conf_set_bitmask_slot,
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_1MORE,
+      ngx_xmpp_conf_set_bitmask_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_sasl_conf_t, mechanisms),
       &ngx_xmpp_sasl_mechanism_bits },

@@ -131,6 +131,35 @@ ngx_xmpp_stream_cleanup(void *data)
 }
 
 
+/* the log phase comes when the session may be gone: its name is kept for it */
+
+void
+ngx_xmpp_stream_detach(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_session_t  *xs;
+
+    xs = st->session;
+
+    if (xs == NULL) {
+        return;
+    }
+
+    st->session = NULL;
+
+    if (xs->epoch) {
+        st->stanzas_received = xs->counter;
+
+        st->jid.data = ngx_pstrdup(st->nginx->connection->pool,
+                                   &xs->jid.full);
+        if (st->jid.data) {
+            st->jid.len = xs->jid.full.len;
+        }
+    }
+
+    ngx_xmpp_session_end(xs);
+}
+
+
 /* for the parser: an element begins */
 
 static ngx_pool_t *

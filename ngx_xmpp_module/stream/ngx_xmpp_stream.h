@@ -33,13 +33,16 @@ void ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st);
 ngx_int_t ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st,
     ngx_str_t *user);
 
+/* ends the session, if there is one, which may go on without the stream */
+void ngx_xmpp_stream_detach(ngx_xmpp_stream_t *st);
+
 /* ends the SASL exchange, if there is one, without an answer */
 void ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st);
 
 /* sends a nonza; NGX_OK or NGX_ERROR (then the stream closes) */
 ngx_int_t ngx_xmpp_stream_send(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 
-/* the condition's name, for logs */
+/* the condition's name, for logs; "closed" for NONE, "dropped" for DROP */
 ngx_str_t *ngx_xmpp_stream_error_name(ngx_xmpp_stream_error_e error);
 
 /* bytes of the stream error element's children; "" for NONE */

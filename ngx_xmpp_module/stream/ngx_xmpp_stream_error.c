@@ -18,7 +18,7 @@
 /* in the order of ngx_xmpp_stream_error_e */
 
 static ngx_str_t  ngx_xmpp_stream_errors[] = {
-    ngx_null_string,
+    ngx_string("closed"),
     ngx_string("bad-format"),
     ngx_string("bad-namespace-prefix"),
     ngx_string("conflict"),
@@ -37,7 +37,8 @@ static ngx_str_t  ngx_xmpp_stream_errors[] = {
     ngx_string("system-shutdown"),
     ngx_string("unsupported-encoding"),
     ngx_string("unsupported-stanza-type"),
-    ngx_string("unsupported-version")
+    ngx_string("unsupported-version"),
+    ngx_string("dropped")
 };
 
 

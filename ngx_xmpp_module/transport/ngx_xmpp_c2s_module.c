@@ -17,6 +17,8 @@
 static ngx_int_t ngx_xmpp_c2s_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_c2s_check(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_c2s_add_log(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_c2s_log(ngx_stream_session_t *s);
 static char *ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 static void ngx_xmpp_c2s_handler(ngx_stream_session_t *s);
 
@@ -113,6 +115,10 @@ ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_xmpp_c2s_add_log(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     /* a connection comes to us also when TLS has moved it into a host */
 
     hp = xmcf->hosts.elts;
@@ -155,6 +161,64 @@ ngx_xmpp_c2s_check(ngx_conf_t *cf)
 }
 
 
+/* before nginx's own handler, which was there first */
+
+static ngx_int_t
+ngx_xmpp_c2s_add_log(ngx_conf_t *cf)
+{
+    ngx_array_t                  *a;
+    ngx_stream_handler_pt        *h;
+    ngx_stream_core_main_conf_t  *cmcf;
+
+    cmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_stream_core_module);
+
+    a = &cmcf->phases[NGX_STREAM_LOG_PHASE].handlers;
+
+    if (ngx_array_push(a) == NULL) {
+        return NGX_ERROR;
+    }
+
+    h = a->elts;
+
+    ngx_memmove(h + 1, h, (a->nelts - 1) * sizeof(ngx_stream_handler_pt));
+
+    h[0] = ngx_xmpp_c2s_log;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A session is logged once.  Its host's access_log is for that only where the
+ * host has one of its own: else it is the listener's, wherever TLS has moved
+ * the session.
+ */
+
+static ngx_int_t
+ngx_xmpp_c2s_log(ngx_stream_session_t *s)
+{
+    ngx_xmpp_stream_t    *st;
+    ngx_xmpp_srv_conf_t  *xscf, *listener;
+
+    xscf = ngx_stream_get_module_srv_conf(s, ngx_xmpp_module);
+
+    if (xscf->host == NULL || xscf->host->access_log) {
+        return NGX_OK;
+    }
+
+    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
+
+    listener = st ? st->conf : ngx_stream_get_module_ctx(s,
+                                                         ngx_xmpp_c2s_module);
+
+    if (listener) {
+        s->srv_conf = listener->ctx->srv_conf;
+    }
+
+    return NGX_OK;
+}
+
+
 static char *
 ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -162,12 +226,6 @@ ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_stream_core_srv_conf_t  *cscf;
 
     xscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_xmpp_module);
-
-    if (xscf->host) {
-        return "is not allowed in \"xmpp_host\": put it into a server with "
-               "\"listen\"";
-    }
-
     cscf = ngx_stream_conf_get_module_srv_conf(cf, ngx_stream_core_module);
 
     if (cscf->handler) {

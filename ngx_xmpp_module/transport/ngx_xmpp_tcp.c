@@ -53,6 +53,13 @@ const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
 };
 
 
+/* ends without a stream error, as $xmpp_close names them */
+
+static ngx_str_t  ngx_xmpp_tcp_timeout = ngx_string("timeout");
+static ngx_str_t  ngx_xmpp_tcp_overflow = ngx_string("overflow");
+static ngx_str_t  ngx_xmpp_tcp_reused = ngx_string("reused");
+
+
 void
 ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
 {
@@ -119,6 +126,11 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
 
     if (c->close) {
         /* nginx needs the slot, or its patience with a shutdown is over */
+
+        if (st->reason == NULL) {
+            st->reason = &ngx_xmpp_tcp_reused;
+        }
+
         ngx_stream_finalize_session(s, NGX_STREAM_OK);
         return;
     }
@@ -437,6 +449,7 @@ ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
                       "client does not read: %uz bytes are waiting for it",
                       st->out_size);
 
+        st->reason = &ngx_xmpp_tcp_overflow;
         ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
         return NGX_ERROR;
     }
@@ -501,6 +514,10 @@ ngx_xmpp_tcp_write_handler(ngx_event_t *wev)
 
         ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
                       "client did not read in time");
+
+        if (st->reason == NULL) {
+            st->reason = &ngx_xmpp_tcp_timeout;
+        }
 
         ngx_xmpp_tcp_discard(st);
         ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);

@@ -106,6 +106,10 @@ ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
             error = NGX_XMPP_SE_DROP;
         }
 
+        if (st->reason == NULL) {
+            st->reason = ngx_xmpp_stream_error_name(error);
+        }
+
         st->error = error;
         st->state = NGX_XMPP_ST_CLOSED;
     }
@@ -167,17 +171,11 @@ ngx_xmpp_tcp_last_words(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
 void
 ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
 {
-    ngx_connection_t    *c;
-    ngx_xmpp_session_t  *xs;
+    ngx_connection_t  *c;
 
     c = st->nginx->connection;
 
-    xs = st->session;
-
-    if (xs) {
-        st->session = NULL;
-        ngx_xmpp_session_end(xs);
-    }
+    ngx_xmpp_stream_detach(st);
 
     /* nor an exchange that would ask Redis or a thread for more */
 

@@ -151,14 +151,15 @@ ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st)
 static int
 ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
 {
-    ngx_str_t              name, prepared;
-    const char            *servername;
-    ngx_xmpp_host_t       *h;
-    ngx_connection_t      *c;
-    ngx_xmpp_srv_conf_t   *xscf;
-    ngx_xmpp_ssl_conf_t   *sslcf;
-    ngx_xmpp_main_conf_t  *xmcf;
-    ngx_stream_session_t  *s;
+    ngx_str_t                    name, prepared;
+    const char                  *servername;
+    ngx_xmpp_host_t             *h;
+    ngx_connection_t            *c;
+    ngx_xmpp_srv_conf_t         *xscf;
+    ngx_xmpp_ssl_conf_t         *sslcf;
+    ngx_xmpp_main_conf_t        *xmcf;
+    ngx_stream_session_t        *s;
+    ngx_stream_core_srv_conf_t  *cscf;
 
     c = ngx_ssl_get_connection(ssl_conn);
 
@@ -216,6 +217,9 @@ ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad, void *arg)
     }
 
     s->srv_conf = h->ctx->srv_conf;
+
+    cscf = ngx_stream_get_module_srv_conf(s, ngx_stream_core_module);
+    ngx_set_connection_log(c, cscf->error_log);
 
     return SSL_TLSEXT_ERR_OK;
 }
