@@ -51,6 +51,7 @@ rule('each bell and kind is in the schema', \&check_schema_letters);
 rule('each Function is in the schema', \&check_functions);
 rule('what links point to is there', \&check_links);
 rule('what pages name is there', \&check_names);
+rule('each class of attacks has its test, or its time', \&check_attacks);
 rule('what comments point to is there', \&check_comments);
 check_examples();
 check_acl();
@@ -644,6 +645,28 @@ sub prose {
     my ($page) = @_;
 
     return $text{$page} =~ s/^```.*?^```$//msgr =~ s/^ {4}.*$//mgr;
+}
+
+
+# A row names a test, or says that it is for later; no test is left out.
+
+sub check_attacks {
+    my $page = 'docs/internals/attacks.md';
+    my $rows = 0;
+
+    for ($text{$page} =~ /^\| (?!class)(.*) \|$/mg) {
+        my ($class, undef, $tests) = split /\s*\|\s*/;
+
+        $rows++;
+        bad($page, $class) unless $tests =~ m{/t/[\w/-]+\.\w+\)|^later: \w};
+    }
+
+    bad($page, "only $rows classes") if $rows < 31;
+
+    for my $test (glob 't/80-attack-*.t') {
+        bad($page, "$test is not there")
+            unless $text{$page} =~ m{/\Q$test\E\)};
+    }
 }
 
 

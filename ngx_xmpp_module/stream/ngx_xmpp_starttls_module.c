@@ -4,7 +4,7 @@
  *     PLAIN: <starttls/> -> <proceed/>, then TLS by nginx's own SSL phase
  *                        -> <failure/> and the end, when the host has none
  *
- * The handshake itself is the transport's business.
+ * <proceed/> and the handshake are the transport's business.
  */
 
 
@@ -20,7 +20,6 @@ static ngx_int_t ngx_xmpp_starttls_handler(ngx_xmpp_stream_t *st,
 
 static ngx_str_t  ngx_xmpp_starttls_name = ngx_string("starttls");
 static ngx_str_t  ngx_xmpp_starttls_required = ngx_string("required");
-static ngx_str_t  ngx_xmpp_starttls_proceed = ngx_string("proceed");
 static ngx_str_t  ngx_xmpp_starttls_failure = ngx_string("failure");
 
 
@@ -126,39 +125,34 @@ ngx_xmpp_starttls_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
 static ngx_int_t
 ngx_xmpp_starttls_handler(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 {
-    ngx_str_t            *name;
-    ngx_xmpp_xml_t       *answer;
+    ngx_xmpp_xml_t       *failure;
     ngx_xmpp_ssl_conf_t  *sslcf;
 
     sslcf = ngx_xmpp_host_conf(st->host, ngx_stream_ssl_module);
 
     /* a SASL exchange under way is none that TLS could protect any more */
 
-    name = (sslcf->ssl.ctx == NULL || st->sasl
-            || st->conf->starttls == NGX_XMPP_STARTTLS_OFF)
-           ? &ngx_xmpp_starttls_failure : &ngx_xmpp_starttls_proceed;
+    if (sslcf->ssl.ctx && st->sasl == NULL
+        && st->conf->starttls != NGX_XMPP_STARTTLS_OFF)
+    {
+        /* the transport says <proceed/>, unless something lies behind this */
 
-    answer = ngx_xmpp_xml_create(st->pool, name, &ngx_xmpp_ns_tls);
+        st->securing = 1;
 
-    if (answer == NULL) {
+        return NGX_OK;
+    }
+
+    failure = ngx_xmpp_xml_create(st->pool, &ngx_xmpp_starttls_failure,
+                                  &ngx_xmpp_ns_tls);
+    if (failure == NULL) {
         return NGX_ERROR;
     }
 
-    if (ngx_xmpp_stream_send(st, answer) != NGX_OK) {
-        return NGX_OK;
-    }
+    /* RFC 6120, 5.4.2.2: the stream ends */
 
-    if (name == &ngx_xmpp_starttls_failure) {
-
-        /* RFC 6120, 5.4.2.2: the stream ends */
-
+    if (ngx_xmpp_stream_send(st, failure) == NGX_OK) {
         st->transport->close(st, NGX_XMPP_SE_NONE, NULL);
-        return NGX_OK;
     }
-
-    /* the transport begins when this has been written */
-
-    st->securing = 1;
 
     return NGX_OK;
 }

@@ -248,14 +248,16 @@ ngx_xmpp_tcp_feed(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
         (*pos)++;
     }
 
-    if (*pos != last) {
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
-                      "client sent data behind <starttls/>");
-
-        st->securing = 0;
-        ngx_xmpp_tcp_discard(st);
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_POLICY_VIOLATION, NULL);
+    if (*pos == last) {
+        ngx_xmpp_tls_proceed(st);
+        return NGX_DONE;
     }
+
+    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+                  "client sent data behind <starttls/>");
+
+    st->securing = 0;
+    ngx_xmpp_tcp_close(st, NGX_XMPP_SE_POLICY_VIOLATION, NULL);
 
     return NGX_DONE;
 }

@@ -46,7 +46,8 @@ void ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
 /* our stream header; NGX_OK or NGX_ERROR */
 ngx_int_t ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st);
 
-/* TLS: the switch (posted work, when <proceed/> was written) and its end */
+/* TLS: <proceed/>, the switch (posted work, when that was written), its end */
+void ngx_xmpp_tls_proceed(ngx_xmpp_stream_t *st);
 void ngx_xmpp_tls_start(ngx_xmpp_stream_t *st);
 void ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st);
 

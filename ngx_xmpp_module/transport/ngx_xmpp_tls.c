@@ -17,6 +17,10 @@
 #include "ngx_xmpp_tcp.h"
 
 
+#define NGX_XMPP_TLS_PROCEED                                                  \
+    "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+
+
 static int ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad,
     void *arg);
 static ngx_uint_t ngx_xmpp_tls_foreign(ngx_ssl_conn_t *ssl_conn,
@@ -64,6 +68,32 @@ ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
     }
 
     return NGX_OK;
+}
+
+
+/* RFC 6120, 5.4.2.3: when this has been written, TLS is the next thing */
+
+void
+ngx_xmpp_tls_proceed(ngx_xmpp_stream_t *st)
+{
+    ngx_int_t           rc;
+    ngx_xmpp_packet_t  *pkt;
+
+    pkt = ngx_xmpp_packet_copy(st->worker->log,
+                               (u_char *) NGX_XMPP_TLS_PROCEED,
+                               sizeof(NGX_XMPP_TLS_PROCEED) - 1);
+    if (pkt == NULL) {
+        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+        return;
+    }
+
+    rc = ngx_xmpp_tcp_queue(st, pkt);
+
+    ngx_xmpp_packet_release(pkt);
+
+    if (rc != NGX_OK) {
+        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+    }
 }
 
 
