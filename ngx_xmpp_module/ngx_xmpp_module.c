@@ -367,7 +367,7 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
                               NGX_XMPP_STARTTLS_ONLY);
     ngx_conf_merge_msec_value(conf->auth_timeout, prev->auth_timeout, 30000);
     ngx_conf_merge_uint_value(conf->auth_attempts, prev->auth_attempts, 3);
-    ngx_conf_merge_size_value(conf->preauth_bytes, prev->preauth_bytes, 16384);
+    ngx_conf_merge_size_value(conf->preauth_bytes, prev->preauth_bytes, 8192);
     ngx_conf_merge_size_value(conf->limits.max_stanza,
                               prev->limits.max_stanza, 262144);
     ngx_conf_merge_uint_value(conf->limits.max_depth, prev->limits.max_depth,
@@ -388,6 +388,7 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->preauth = conf->limits;
     conf->preauth.max_depth = ngx_min(conf->limits.max_depth, 8);
     conf->preauth.max_elements = ngx_min(conf->limits.max_elements, 32);
+    conf->preauth.raw = 1;
 
     if (conf->output_queue < conf->limits.max_stanza) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,

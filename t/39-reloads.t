@@ -20,6 +20,7 @@ use Time::HiRes qw/ time /;
 use Traffic;
 
 *await = \&Test::XMPP::Process::await;
+*private_dirty = \&Test::XMPP::Process::private_dirty;
 
 my $clients = 40;
 my $reloads = $ENV{XMPP_RELOADS} || 12;
@@ -121,9 +122,9 @@ sub figures {
     $figures{'fds of its workers, together'} += fds($_) for @workers;
     $figures{'fds of the other host, together'} = 0;
     $figures{'fds of the other host, together'} += fds($_) for @others;
-    $figures{'master, kB'} = private($master);
-    $figures{'its workers, kB'} = private(@workers);
-    $figures{'the other host, kB'} = private(@others);
+    $figures{'master, kB'} = private_dirty($master) / 1024;
+    $figures{'its workers, kB'} = private_dirty(@workers) / 1024;
+    $figures{'the other host, kB'} = private_dirty(@others) / 1024;
 
     my @channels = @{ $redis->command(qw/ PUBSUB SHARDCHANNELS /) };
     my %count = @channels
@@ -158,21 +159,6 @@ sub fds {
     my ($pid) = @_;
 
     return scalar grep { !/\/\.\.?$/ } glob "/proc/$pid/fd/*";
-}
-
-
-# Private_Dirty of processes in kB
-
-sub private {
-    my $sum = 0;
-
-    for my $pid (@_) {
-        my ($kb) = Test::XMPP::Process::slurp("/proc/$pid/smaps_rollup")
-                   =~ /^Private_Dirty:\s+(\d+)/m;
-        $sum += $kb;
-    }
-
-    return $sum;
 }
 
 

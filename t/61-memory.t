@@ -13,8 +13,10 @@ use lib "$FindBin::Bin/lib", "$FindBin::Bin/traffic";
 use Test::More;
 use Test::XMPP;
 use Test::XMPP::Process;
-use Time::HiRes qw/ sleep time /;
 use Traffic;
+
+*private_dirty = \&Test::XMPP::Process::private_dirty;
+*settled = \&Test::XMPP::Process::settled;
 
 my @numbers = (1000, 3000);
 
@@ -96,14 +98,14 @@ sub measure {
 
     Traffic->start(%common, clients => 4, messages => 100)->result();
 
-    my $before = private_dirty();
+    my $before = private_dirty($t->workers());
     my $traffic = Traffic->start(%common, clients => $n, hold => 1,
                                  control => 1);
 
     ok($traffic->wait(qr/^ready:/, 300), "$name: $n are logged in")
         or return;
 
-    my $after = settled();
+    my $after = settled($t->workers());
     my $each = ($after - $before) / $n;
 
     diag(sprintf '%-20s %5d idle: %6.0f bytes each (%.1f MB)', $name, $n,
@@ -112,37 +114,4 @@ sub measure {
 
     $traffic->tell('quit');
     is($traffic->result()->{logins}, $n, "$name: all stayed");
-}
-
-
-# Private_Dirty of the worker in bytes
-
-sub private_dirty {
-    my ($worker) = $t->workers();
-
-    open my $fh, '<', "/proc/$worker/smaps_rollup"
-        or die "smaps_rollup: $!\n";
-
-    for (<$fh>) {
-        return 1024 * $1 if /^Private_Dirty:\s+(\d+)/;
-    }
-
-    die "no Private_Dirty\n";
-}
-
-
-# The figure when it has not fallen for a second: nothing tells from outside
-# that the worker has put all sessions to rest.
-
-sub settled {
-    my $low = private_dirty();
-    my $since = time();
-
-    while (time() - $since < 1) {
-        sleep(0.1);
-        my $now = private_dirty();
-        ($low, $since) = ($now, time()) if $now < $low;
-    }
-
-    return $low;
 }

@@ -49,6 +49,15 @@ ngx_create_pool(size_t size, ngx_log_t *log)
 }
 
 
+/* from the heap, freed by ngx_free(); NULL: no memory */
+
+void *
+ngx_alloc(size_t size, ngx_log_t *log)
+{
+    return ngx_xmpp_ctl_malloc(size);
+}
+
+
 /* runs the cleanups, the last one first, and frees everything */
 
 void

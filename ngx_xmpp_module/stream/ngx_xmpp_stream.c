@@ -185,6 +185,15 @@ ngx_xmpp_stream_pool_done(ngx_xmpp_stream_t *st)
 }
 
 
+void
+ngx_xmpp_stream_idle(ngx_xmpp_stream_t *st)
+{
+    if (ngx_xmpp_parser_hibernate(st->parser) == NGX_OK) {
+        ngx_xmpp_stream_pool_done(st);
+    }
+}
+
+
 ngx_int_t
 ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
 {

@@ -26,6 +26,9 @@ ngx_xmpp_stream_t *ngx_xmpp_stream_create(ngx_stream_session_t *s,
 ngx_int_t ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos,
     u_char *last);
 
+/* input is dry: gives back what is not needed until there is more */
+void ngx_xmpp_stream_idle(ngx_xmpp_stream_t *st);
+
 /* TLS began: a new stream, RFC 6120, 5.4.3.3 */
 void ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st);
 

@@ -305,7 +305,7 @@ ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st)
 {
     ngx_connection_t  *c;
 
-    (void) ngx_xmpp_parser_hibernate(st->parser);
+    ngx_xmpp_stream_idle(st);
 
     if (st->state != NGX_XMPP_ST_BOUND || st->watched) {
         return;

@@ -149,6 +149,8 @@ typedef struct {
     ngx_uint_t              max_depth;    /* of elements in a stanza */
     ngx_uint_t              max_attrs;    /* of one element, xmlns included */
     ngx_uint_t              max_elements; /* in one stanza */
+    ngx_uint_t              raw;          /* unsigned  raw:1; half a stanza is
+                                             kept as bytes while idle */
 } ngx_xmpp_xml_limits_t;
 
 
@@ -225,8 +227,9 @@ ngx_str_t *ngx_xmpp_parser_prefix(ngx_xmpp_parser_t *p);
 void ngx_xmpp_parser_reset(ngx_xmpp_parser_t *p);
 
 /*
- * Gives back libxml2's context if between stanzas: NGX_OK; NGX_DECLINED when
- * an element is under way (the context stays).  Call when input went idle.
+ * Gives back libxml2's context and, if an element is under way and limits->raw
+ * is set, its tree: NGX_OK, the pool of that element is free.  NGX_DECLINED
+ * when an element is under way (all stays).  Call when input went idle.
  */
 ngx_int_t ngx_xmpp_parser_hibernate(ngx_xmpp_parser_t *p);
 

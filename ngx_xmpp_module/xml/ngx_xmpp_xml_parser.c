@@ -16,14 +16,27 @@
  * boundary, by hibernation or because of its age: libxml2 keeps each name it
  * ever met.  The next one is opened with what is remembered of the header,
  * while the callbacks are muted.
+ *
+ * A context is 12 kilobytes and more, and before authentication nobody may
+ * have that for half an element that never ends (limits->raw).  Such a one is
+ * kept as the bytes that were read, and parsed again when the next ones come.
  */
 
 
 #include <ngx_xmpp_xml_parser.h>
 
 
+/* room for more beside the bytes of half an element, at least */
+#define NGX_XMPP_XML_HALF       128
+
+
 static void ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p);
 static void ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p);
+static void ngx_xmpp_parser_keep(ngx_xmpp_parser_t *p, u_char *pos,
+    u_char *last);
+static void ngx_xmpp_parser_fold(ngx_xmpp_parser_t *p);
+static void ngx_xmpp_parser_unfold(ngx_xmpp_parser_t *p);
+static void ngx_xmpp_parser_drop(ngx_xmpp_parser_t *p);
 static u_char *ngx_xmpp_parser_skip(ngx_xmpp_parser_t *p, u_char *pos,
     u_char *last);
 static void ngx_xmpp_parser_first(ngx_xmpp_parser_t *p, u_char ch);
@@ -93,19 +106,36 @@ ngx_xmpp_xml_event_e
 ngx_xmpp_parser_feed(ngx_xmpp_parser_t *p, u_char **pos, u_char *last,
     ngx_xmpp_xml_t **e)
 {
-    size_t  len;
+    size_t   len;
+    u_char  *start;
 
     if (p->closed && p->err == NGX_XMPP_XML_ERR_NONE) {
         return NGX_XMPP_XML_CLOSE;
     }
 
+    if (p->folded && *pos != last) {
+        ngx_xmpp_parser_unfold(p);
+    }
+
+    start = *pos;
+
     while (p->err == NGX_XMPP_XML_ERR_NONE) {
 
         if (!p->begun) {
             *pos = ngx_xmpp_parser_skip(p, *pos, last);
+            start = *pos;
         }
 
         if (*pos == last) {
+
+            if (p->limits->raw && start != last) {
+                ngx_xmpp_parser_keep(p, start, last);
+            }
+
+            if (p->err) {
+                break;
+            }
+
             return NGX_XMPP_XML_MORE;
         }
 
@@ -118,6 +148,7 @@ ngx_xmpp_parser_feed(ngx_xmpp_parser_t *p, u_char **pos, u_char *last,
     }
 
     ngx_xmpp_parser_sleep(p);
+    ngx_xmpp_parser_drop(p);
 
     return NGX_XMPP_XML_ERROR;
 }
@@ -272,6 +303,8 @@ ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p, ngx_xmpp_xml_t **e)
     p->elements = 0;
     p->begun = 0;
 
+    ngx_xmpp_parser_drop(p);
+
     if (p->closed || p->fed > NGX_XMPP_XML_CTXT_MAX) {
         ngx_xmpp_parser_sleep(p);
     }
@@ -280,18 +313,123 @@ ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p, ngx_xmpp_xml_t **e)
 }
 
 
-/* NGX_OK: nothing is held any more; NGX_DECLINED: in the midst of something */
+/*
+ * NGX_OK: nothing is held any more, but the bytes of half an element;
+ * NGX_DECLINED: in the midst of something.
+ */
 
 ngx_int_t
 ngx_xmpp_parser_hibernate(ngx_xmpp_parser_t *p)
 {
     if (p->begun && !p->closed && p->err == NGX_XMPP_XML_ERR_NONE) {
-        return NGX_DECLINED;
+
+        if (p->half == NULL) {
+            return NGX_DECLINED;
+        }
+
+        ngx_xmpp_parser_fold(p);
     }
 
     ngx_xmpp_parser_sleep(p);
 
     return NGX_OK;
+}
+
+
+/* appends to the bytes of the element that has begun; may set p->err */
+
+static void
+ngx_xmpp_parser_keep(ngx_xmpp_parser_t *p, u_char *pos, u_char *last)
+{
+    size_t                len, size;
+    ngx_xmpp_xml_half_t  *half;
+
+    len = p->half ? p->half->len : 0;
+
+    if (p->half == NULL || p->half->size - len < (size_t) (last - pos)) {
+
+        size = len + (last - pos);
+        size += ngx_max(size / 8, NGX_XMPP_XML_HALF);
+
+        half = ngx_alloc(sizeof(ngx_xmpp_xml_half_t) + size, p->owner->log);
+        if (half == NULL) {
+            ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_MEMORY, "no memory");
+            return;
+        }
+
+        if (p->half) {
+            ngx_memcpy(half->data, p->half->data, len);
+            ngx_free(p->half);
+        }
+
+        half->size = size;
+        p->half = half;
+    }
+
+    ngx_memcpy(p->half->data + len, pos, last - pos);
+    p->half->len = len + (last - pos);
+}
+
+
+/* back to the last boundary, as if nothing had been read since */
+
+static void
+ngx_xmpp_parser_fold(ngx_xmpp_parser_t *p)
+{
+    p->pool = NULL;
+    p->top = NULL;
+    p->cur = NULL;
+    p->text = NULL;
+    p->text_size = 0;
+
+    p->bytes = 0;
+    p->spaces = 0;
+    p->elements = 0;
+    p->attrs = 0;
+
+    p->level = p->root ? 1 : 0;
+    p->depth = p->level;
+
+    p->state = 0;
+    p->match = 0;
+    p->decl = 0;
+    p->utf8 = 0;
+    p->cr = 0;
+
+    p->begun = 0;
+    p->folded = 1;
+}
+
+
+/* what was read before is read again: it holds no event and no error */
+
+static void
+ngx_xmpp_parser_unfold(ngx_xmpp_parser_t *p)
+{
+    u_char  *pos, *last;
+
+    p->folded = 0;
+
+    pos = p->half->data;
+    last = pos + p->half->len;
+
+    ngx_xmpp_parser_first(p, *pos);
+
+    while (pos < last && p->err == NGX_XMPP_XML_ERR_NONE) {
+        pos += ngx_xmpp_parser_slice(p, pos, last);
+    }
+}
+
+
+static void
+ngx_xmpp_parser_drop(ngx_xmpp_parser_t *p)
+{
+    if (p->half) {
+        ngx_free(p->half);
+        p->half = NULL;
+    }
+
+    p->folded = 0;
 }
 
 
@@ -395,6 +533,7 @@ ngx_xmpp_parser_reset(ngx_xmpp_parser_t *p)
     ngx_xmpp_parser_t  old;
 
     ngx_xmpp_parser_sleep(p);
+    ngx_xmpp_parser_drop(p);
 
     old = *p;
 
@@ -413,6 +552,7 @@ void
 ngx_xmpp_parser_destroy(ngx_xmpp_parser_t *p)
 {
     ngx_xmpp_parser_sleep(p);
+    ngx_xmpp_parser_drop(p);
 
     ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NOT_WELL_FORMED, "closed");
 }
@@ -422,4 +562,5 @@ static void
 ngx_xmpp_parser_cleanup(void *data)
 {
     ngx_xmpp_parser_sleep(data);
+    ngx_xmpp_parser_drop(data);
 }

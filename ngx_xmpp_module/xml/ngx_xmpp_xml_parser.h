@@ -44,6 +44,14 @@ typedef struct {
 } ngx_xmpp_xml_root_t;
 
 
+/* an element that has begun, as it was read; of limits->raw only */
+typedef struct {
+    size_t                      len;
+    size_t                      size;         /* room in data */
+    u_char                      data[1];
+} ngx_xmpp_xml_half_t;
+
+
 /*
  * One per session, so it is kept small.  Elements are counted twice: "level"
  * by the scanner before libxml2 sees the bytes, "depth" by its callbacks; at
@@ -57,6 +65,7 @@ struct ngx_xmpp_parser_s {
     ngx_pool_t                 *owner;        /* the parser's own pool */
 
     ngx_xmpp_xml_root_t        *root;         /* NULL before the header */
+    ngx_xmpp_xml_half_t        *half;         /* from the heap, or NULL */
     ngx_str_t                   lang;
     u_char                      lang_buf[8];
 
@@ -83,6 +92,7 @@ struct ngx_xmpp_parser_s {
     u_char                      event;        /* met in this slice */
     u_char                      err;
     unsigned                    begun:1;      /* bytes since the boundary */
+    unsigned                    folded:1;     /* half is all that there is */
     unsigned                    restarted:1;  /* not the first header */
     unsigned                    muted:1;      /* priming: not the peer's */
     unsigned                    closed:1;     /* the root has ended */

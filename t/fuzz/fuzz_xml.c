@@ -114,6 +114,7 @@ fuzz_run(fuzz_run_t *run, const uint8_t *data, size_t size, uint32_t seed)
     limits.max_depth = 32;
     limits.max_attrs = 32;
     limits.max_elements = 256;
+    limits.raw = (seed & 1);
 
     ngx_memzero(run, sizeof(fuzz_run_t));
 
@@ -267,6 +268,7 @@ fuzz_again(ngx_xmpp_xml_t *e)
     limits.max_depth = 1000;
     limits.max_attrs = 1000;
     limits.max_elements = 1000;
+    limits.raw = 0;
 
     ngx_memzero(&run, sizeof(fuzz_run_t));
     run.pool = ngx_create_pool(1024, NULL);

@@ -291,12 +291,16 @@ test_all_cuts(const char *name, ngx_str_t *s, ngx_str_t *trace)
     ngx_uint_t   i, cut;
     test_xml_t   t;
 
-    for (i = 0; i < 24; i++) {
+    for (i = 0; i < 32; i++) {
 
-        cut = (i < 2) ? TEST_WHOLE : (i < 4) ? TEST_BYTES : TEST_RANDOM;
+        cut = (i < 4) ? TEST_WHOLE : (i < 8) ? TEST_BYTES : TEST_RANDOM;
 
         test_xml_begin(&t);
         t.seed = i;
+
+        /* byte by byte, all is read again for each: not for the longest */
+
+        t.limits.raw = (i & 2) && (cut != TEST_BYTES || s->len < 4096);
 
         raw = test_marks(&t, s);
         got = test_feed(&t, raw, cut, i & 1);

@@ -116,6 +116,7 @@ test_run(ngx_int_t *left)
     limits.max_depth = 16;
     limits.max_attrs = 16;
     limits.max_elements = 64;
+    limits.raw = 1;
 
     pool = ngx_create_pool(1024, NULL);
     if (pool == NULL) {
@@ -152,7 +153,7 @@ test_run(ngx_int_t *left)
 }
 
 
-/* by pieces of 50 bytes, hibernating behind each stanza; as test_run() */
+/* by pieces of 50 bytes, hibernating behind each; as test_run() */
 
 static ngx_uint_t
 test_feed_all(ngx_xmpp_parser_t *p)
@@ -184,6 +185,7 @@ test_feed_all(ngx_xmpp_parser_t *p)
                 return 0;
             }
 
+            ngx_xmpp_parser_hibernate(p);
             last = (end - last > 50) ? last + 50 : end;
             continue;
         }

@@ -25,6 +25,7 @@ static void test_header(void);
 static void test_restart(void);
 static void test_limits(void);
 static void test_hibernate(void);
+static void test_fold(void);
 static void test_memory(void);
 static ngx_xmpp_xml_event_e test_one(test_xml_t *t, const char *s);
 static void test_put(ngx_str_t *s, size_t *size, const char *data);
@@ -172,7 +173,7 @@ main(void)
 
     n = sizeof(test_samples) / sizeof(test_samples[0]);
 
-    tap_plan(n + 43);
+    tap_plan(n + 52);
 
     for (i = 0; i < n; i++) {
         test_all_cuts(test_samples[i].name, &test_samples[i].in,
@@ -184,6 +185,7 @@ main(void)
     test_restart();
     test_limits();
     test_hibernate();
+    test_fold();
     test_memory();
 
     return tap_end();
@@ -430,6 +432,79 @@ test_hibernate(void)
     tap_ok(test_one(&t, "</stream:stream>") == NGX_XMPP_XML_CLOSE
            && t.parser->ctxt == NULL,
            "end of the stream after hibernation");
+
+    test_xml_end(&t);
+}
+
+
+/* before authentication: half an element is its bytes */
+
+static void
+test_fold(void)
+{
+    test_xml_t  t;
+
+    test_xml_begin(&t);
+    t.limits.raw = 1;
+
+    test_one(&t, "<stream:stream");
+    tap_ok(t.parser->ctxt != NULL
+           && ngx_xmpp_parser_hibernate(t.parser) == NGX_OK
+           && t.parser->ctxt == NULL && t.parser->half->len == 14,
+           "half a header is folded");
+    tap_ok(ngx_xmpp_parser_hibernate(t.parser) == NGX_OK
+           && test_one(&t, "") == NGX_XMPP_XML_MORE
+           && t.parser->ctxt == NULL && t.parser->half->len == 14,
+           "twice is once");
+
+    tap_ok(test_one(&t, " xmlns='jabber:client' xmlns:stream='" TEST_STREAMS
+                        "'>") == NGX_XMPP_XML_OPEN
+           && t.parser->half == NULL,
+           "and unfolded by the rest");
+
+    test_one(&t, "<a><b>c");
+    ngx_xmpp_parser_hibernate(t.parser);
+    t.pools = 0;
+    test_one(&t, "</b");
+    tap_ok(t.pools == 1 && t.parser->half->len == 10,
+           "it is read again into another pool");
+    ngx_xmpp_parser_hibernate(t.parser);
+    tap_ok(test_one(&t, "></a>") == NGX_XMPP_XML_ELEMENT
+           && t.parser->half == NULL, "to its end");
+
+    test_one(&t, "<a>");
+    ngx_xmpp_parser_hibernate(t.parser);
+    ngx_xmpp_parser_reset(t.parser);
+    tap_ok(t.parser->half == NULL
+           && test_one(&t, TEST_HEADER) == NGX_XMPP_XML_OPEN,
+           "a restart forgets it");
+
+    test_one(&t, "<a><b");
+    ngx_xmpp_parser_hibernate(t.parser);
+    tap_ok(test_one(&t, "></a>") == NGX_XMPP_XML_ERROR
+           && t.parser->half == NULL, "an error in its second half");
+
+    test_xml_end(&t);
+
+    /* the limits count all of it, once */
+
+    test_xml_begin(&t);
+    t.limits.raw = 1;
+    t.limits.max_stanza = 64;
+    t.limits.max_elements = 3;
+    t.limits.max_attrs = 2;
+
+    test_one(&t, "<s xmlns='jabber:client'>");
+    test_one(&t, "<a><b c='d' ");
+    ngx_xmpp_parser_hibernate(t.parser);
+    test_one(&t, "e='f'/><c");
+    ngx_xmpp_parser_hibernate(t.parser);
+    tap_ok(test_one(&t, "/></a>") == NGX_XMPP_XML_ELEMENT,
+           "limits: exactly as much as is allowed");
+    test_one(&t, "<a><b c='d'/><c/");
+    ngx_xmpp_parser_hibernate(t.parser);
+    tap_ok(test_one(&t, "><d/>") == NGX_XMPP_XML_ERROR,
+           "limits: one more");
 
     test_xml_end(&t);
 }

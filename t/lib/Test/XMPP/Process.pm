@@ -152,6 +152,40 @@ sub await_port {
 }
 
 
+# Private_Dirty of processes, together, in bytes: what they alone occupy
+
+sub private_dirty {
+    my $sum = 0;
+
+    for my $pid (@_) {
+        slurp("/proc/$pid/smaps_rollup") =~ /^Private_Dirty:\s+(\d+)/m
+            or die "no Private_Dirty of $pid\n";
+        $sum += 1024 * $1;
+    }
+
+    return $sum;
+}
+
+
+# The same when it has not fallen for a second: nothing tells from outside
+# that a worker has put all to rest.
+
+sub settled {
+    my ($pid) = @_;
+
+    my $low = private_dirty($pid);
+    my $since = time();
+
+    while (time() - $since < 1) {
+        select undef, undef, undef, 0.1;
+        my $now = private_dirty($pid);
+        ($low, $since) = ($now, time()) if $now < $low;
+    }
+
+    return $low;
+}
+
+
 sub slurp {
     my ($file) = @_;
 
