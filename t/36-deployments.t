@@ -61,12 +61,27 @@ for my $i (0 .. $#deployments) {
     push @bob, $t->online('bob', on => $i, resource => 'r');
 }
 
-my %channels = map { $_ => 1 } @{ $redis->command('PUBSUB', 'SHARDCHANNELS') };
-
-is_deeply([ sort keys %channels ],
+is_deeply([ $redis->channels() ],
           [ sort map { my $p = $_; map { "$p:{$_\@localhost}" }
                                    qw/ alice bob / }
             qw{ xmpp/0 other/0 xmpp/1 other/1 } ], 'a channel for each');
+
+# each key and each channel, whatever it is for
+
+my %began = map { /^(\w+[\/:]\d*)/ ? ($1 => 1) : ($_ => 1) }
+            @{ $redis->command('PUBSUB', 'SHARDCHANNELS') };
+
+is_deeply([ sort keys %began ], [ qw{ other/0 other/1 xmpp/0 xmpp/1 } ],
+          'every channel has prefix and database');
+
+for my $db (0, 1) {
+    $redis->command('SELECT', $db);
+    is_deeply([ sort keys %{ { map { (split /:/)[0] => 1 }
+                               @{ $redis->command('KEYS', '*') } } } ],
+              [ qw/ other xmpp / ], "every key has the prefix, database $db");
+}
+
+$redis->command('SELECT', 0);
 
 for my $i (0 .. $#deployments) {
     my $name = $deployments[$i][0];

@@ -166,8 +166,7 @@ sub fds {
 
 sub all_online {
     return await(sub {
-        my $channels = $redis->command(qw/ PUBSUB SHARDCHANNELS /);
-        return if @$channels != $clients;
+        return if $redis->channels() != $clients;
 
         for my $i (0 .. $clients - 1) {
             my $all = $redis->command('HKEYS',

@@ -87,6 +87,8 @@ typedef struct {
     ngx_msec_t                  connect_timeout;
     ngx_msec_t                  timeout;      /* of a request, as a whole */
     ngx_msec_t                  ping;         /* of a subscriber; 0: 15 s */
+    ngx_str_t                   probe;        /* a channel of this client's
+                                                 own; len 0: none */
     ngx_uint_t                  max_queue;    /* requests waiting at most */
 
     ngx_xmpp_redis_message_pt   message;

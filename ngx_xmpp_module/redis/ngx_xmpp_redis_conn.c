@@ -90,6 +90,9 @@ static ngx_xmpp_redis_reason_t  ngx_xmpp_redis_reasons[] = {
     { "reached a replica",
       "\"xmpp_redis\" has to name the master; trying again" },
 
+    { "does not hear what is published",
+      "both connections have to reach the same master; connecting again" },
+
     { "was closed at the worker's shutdown timeout",
       "not connecting again" }
 };
@@ -157,7 +160,7 @@ ngx_xmpp_redis_timer_handler(ngx_event_t *ev)
         break;
 
     case ngx_xmpp_redis_st_ready:
-        ngx_xmpp_redis_pubsub_ping(conn);
+        ngx_xmpp_redis_probe_tick(conn->client);
         break;
 
     case ngx_xmpp_redis_st_closed:
@@ -497,6 +500,10 @@ ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn)
     conn->down = 0;
     conn->reasons = 0;
 
+    if (conn->subscriber) {
+        ngx_xmpp_redis_probe_ready(r);
+    }
+
     if (r->conf.state) {
         conn->greeting = 1;
         r->conf.state(r->conf.data, conn->subscriber, 1);
@@ -533,6 +540,10 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
 
     ngx_xmpp_redis_reqs_lost(conn, was_ready);
 
+    if (!conn->subscriber) {
+        r->probe.denied = 0;
+    }
+
     if (was_ready
         && ngx_current_msec - conn->ready_at >= NGX_XMPP_REDIS_STABLE)
     {
@@ -541,6 +552,10 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
 
     if (!was_ready) {
         conn->addr++;
+    }
+
+    if (conn->subscriber) {
+        ngx_xmpp_redis_probe_reset(r);
     }
 
     if (was_ready && r->conf.state) {

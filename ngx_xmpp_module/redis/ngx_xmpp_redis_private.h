@@ -20,7 +20,7 @@
  *
  * One event, conn->timer, belongs to the state: it ends the back-off in
  * "idle", is the time limit of "connecting", "securing" and "setup" together,
- * and sends the PING of a subscriber in "ready".  conn->deadline belongs to the
+ * and probes a subscriber in "ready".  conn->deadline belongs to the
  * requests.  Both are cancelable: Redis alone never keeps an old worker.
  */
 
@@ -38,7 +38,9 @@
 #define NGX_XMPP_REDIS_RECORD    16384   /* bytes of a TLS record at most */
 #define NGX_XMPP_REDIS_FREE      1024    /* requests kept for reuse */
 
-#define NGX_XMPP_REDIS_PING      15000   /* ms between PINGs of a subscriber */
+#define NGX_XMPP_REDIS_PING      15000   /* ms in which a subscriber hears
+                                            nothing, before it is probed */
+#define NGX_XMPP_REDIS_SILENCES  2       /* probes not heard: it is elsewhere */
 #define NGX_XMPP_REDIS_RETRY     50      /* ms, the first back-off */
 #define NGX_XMPP_REDIS_RETRY_MAX 1000    /* ms, the longest: requests wait
                                             for seconds only */
@@ -87,6 +89,7 @@ typedef enum {
     ngx_xmpp_redis_refused,
     ngx_xmpp_redis_loading,
     ngx_xmpp_redis_replica,
+    ngx_xmpp_redis_elsewhere,
     ngx_xmpp_redis_shutdown
 } ngx_xmpp_redis_reason_e;
 
@@ -117,6 +120,22 @@ typedef struct {
     u_char                       error[128];
     size_t                       error_len;
 } ngx_xmpp_redis_push_t;
+
+
+/* ngx_xmpp_redis_probe.c */
+typedef struct {
+    ngx_xmpp_redis_req_t        *req;        /* under way */
+    ngx_uint_t                   number;     /* of the last one */
+    ngx_uint_t                   silences;   /* one after the other */
+
+    unsigned                     subscribed:1;
+    unsigned                     lively:1;   /* a message came meanwhile */
+    unsigned                     asked:1;    /* and these are of it: */
+    unsigned                     heard:1;
+    unsigned                     answered:1;
+    unsigned                     counted:1;
+    unsigned                     denied:1;   /* by an ACL */
+} ngx_xmpp_redis_probe_t;
 
 
 struct ngx_xmpp_redis_conn_s {
@@ -171,6 +190,8 @@ struct ngx_xmpp_redis_s {
     ngx_log_t                   *log;
     ngx_xmpp_redis_conn_t        conn[2];    /* commands, subscriber */
 
+    ngx_xmpp_redis_probe_t       probe;
+
     ngx_queue_t                  failed;     /* handlers to be told */
     ngx_event_t                  fail;       /* posted: failed not empty */
 
@@ -220,6 +241,14 @@ void ngx_xmpp_redis_conn_flush(ngx_event_t *ev);
 void ngx_xmpp_redis_tls_init(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_tls_start(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_tls_close(ngx_connection_t *c);
+
+/* ngx_xmpp_redis_probe.c */
+
+void ngx_xmpp_redis_probe_ready(ngx_xmpp_redis_t *r);
+void ngx_xmpp_redis_probe_reset(ngx_xmpp_redis_t *r);
+ngx_uint_t ngx_xmpp_redis_probe_heard(ngx_xmpp_redis_t *r,
+    ngx_str_t *channel, ngx_str_t *message);
+void ngx_xmpp_redis_probe_tick(ngx_xmpp_redis_t *r);
 
 /* ngx_xmpp_redis_setup.c */
 

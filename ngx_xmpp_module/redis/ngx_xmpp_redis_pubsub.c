@@ -174,8 +174,6 @@ ngx_xmpp_redis_pubsub_ready(ngx_xmpp_redis_conn_t *conn)
     conn->reader = reader;
     conn->complained = 0;
 
-    ngx_add_timer(&conn->timer, conn->client->conf.ping);
-
     return NGX_OK;
 }
 
@@ -185,8 +183,6 @@ void
 ngx_xmpp_redis_pubsub_ping(ngx_xmpp_redis_conn_t *conn)
 {
     ngx_xmpp_redis_req_t  *req;
-
-    ngx_add_timer(&conn->timer, conn->client->conf.ping);
 
     req = ngx_xmpp_redis_req_create(conn->client, ngx_xmpp_redis_req_ping, 1,
                                     &ngx_xmpp_redis_ping);
@@ -399,9 +395,15 @@ ngx_xmpp_redis_push_string(const redisReadTask *task, char *str, size_t len)
                                                                      : NULL;
     }
 
-    if (task->idx == 2 && conn->client->conf.message) {
+    if (task->idx == 2) {
         text.len = len;
         text.data = (u_char *) str;
+
+        if (ngx_xmpp_redis_probe_heard(conn->client, &push->channel, &text)
+            || conn->client->conf.message == NULL)
+        {
+            return conn;
+        }
 
         conn->client->conf.message(conn->client->conf.data, &push->channel,
                                    &text);

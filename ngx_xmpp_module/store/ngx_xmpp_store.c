@@ -85,6 +85,10 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     p = ngx_sprintf(p, "%V:secret", &conf->prefix);
     store->secret_key.len = p - store->secret_key.data;
 
+    if (ngx_xmpp_store_probe(store, pool, &conf->redis.probe) != NGX_OK) {
+        return NULL;
+    }
+
     conf->redis.message = ngx_xmpp_store_message;
     conf->redis.state = ngx_xmpp_store_state_handler;
     conf->redis.data = store;

@@ -7,6 +7,7 @@
  *     PREFIX:{TAG}:presence       last presence of the available ones
  *     PREFIX:{TAG}:seen:PERIOD    identities of the last stanzas
  *     PREFIX/DB:{TAG}             the channel
+ *     PREFIX/DB:probe:RANDOM      a channel of one worker
  *
  * TAG is the bare JID, percent-encoded for '{', '}' and '%' (cluster.md, rule
  * 18), so that all of an account's keys and its channel share a hash slot.
@@ -89,6 +90,36 @@ ngx_xmpp_store_channel(ngx_xmpp_store_t *store, u_char *p, ngx_str_t *tag)
     *p++ = '}';
 
     return p;
+}
+
+
+/* what this worker alone listens to; NGX_ERROR: no memory, or no chance */
+
+ngx_int_t
+ngx_xmpp_store_probe(ngx_xmpp_store_t *store, ngx_pool_t *pool,
+    ngx_str_t *channel)
+{
+    u_char  *p, random[16];
+
+    if (ngx_xmpp_id_random(random, sizeof(random) / 2) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(pool, store->channels.len + sizeof(":probe:")
+                          + sizeof(random));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    channel->data = p;
+
+    p = ngx_cpymem(p, store->channels.data, store->channels.len);
+    p = ngx_cpymem(p, ":probe:", sizeof(":probe:") - 1);
+    p = ngx_cpymem(p, random, sizeof(random));
+
+    channel->len = p - channel->data;
+
+    return NGX_OK;
 }
 
 

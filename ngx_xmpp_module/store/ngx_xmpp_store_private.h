@@ -85,6 +85,8 @@ u_char *ngx_xmpp_store_key(ngx_xmpp_store_t *store, u_char *p,
 size_t ngx_xmpp_store_key_len(ngx_xmpp_store_t *store, ngx_str_t *tag);
 u_char *ngx_xmpp_store_channel(ngx_xmpp_store_t *store, u_char *p,
     ngx_str_t *tag);
+ngx_int_t ngx_xmpp_store_probe(ngx_xmpp_store_t *store, ngx_pool_t *pool,
+    ngx_str_t *channel);
 ngx_int_t ngx_xmpp_store_channel_tag(ngx_xmpp_store_t *store,
     ngx_str_t *channel, ngx_str_t *tag);
 

@@ -256,7 +256,7 @@ ngx_redis_client_test_create_conf(ngx_conf_t *cf)
 
 /*
  * redis_client URL [timeout=] [connect_timeout=] [queue=] [name=] [ping=]
- *     [authority=FILE]
+ *     [authority=FILE] [own=CHANNEL]
  */
 static char *
 ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -310,6 +310,10 @@ ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         case 'p':
             tcf->conf.ping = ngx_parse_time(&s, 0);
+            break;
+
+        case 'o':
+            tcf->conf.probe = s;
             break;
 
         case 'a':

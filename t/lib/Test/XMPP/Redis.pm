@@ -109,6 +109,18 @@ sub command {
 }
 
 
+# The channels of accounts that somebody listens to; not those of workers
+
+sub channels {
+    my ($self) = @_;
+
+    my @channels = sort grep { !/:probe:/ }
+                   @{ $self->command('PUBSUB', 'SHARDCHANNELS') };
+
+    return @channels;
+}
+
+
 sub _reply {
     my ($fh) = @_;
 

@@ -63,6 +63,18 @@ sub release { $_[0]->_order('release') }
 
 sub cut { $_[0]->_order('cut') }
 
+# New connections go to this socket.
+
+sub target { my ($self, $path) = @_; return $self->_order("target $path") }
+
+# From now on drops what has this text in it; nothing: ends that.
+
+sub swallow {
+    my ($self, $text) = @_;
+
+    return $self->_order('swallow' . (defined $text ? " $text" : ''));
+}
+
 sub _order {
     my ($self, $order) = @_;
 
@@ -103,6 +115,7 @@ sub _serve {
 
     my %ends;
     my $held = 0;
+    my $swallow;
     my $words = '';
 
     for ( ;; ) {
@@ -142,6 +155,8 @@ sub _serve {
                 $held = 1 if $order eq 'hold';
                 $held = 0 if $order eq 'release';
                 _close(\%ends, keys %ends) if $order eq 'cut';
+                $target = $value if $order eq 'target';
+                $swallow = $value if $order eq 'swallow';
             }
         }
 
@@ -150,7 +165,7 @@ sub _serve {
         for my $fd (keys %ends) {
             my $end = $ends{$fd} or next;
 
-            _read($end, $delay) if vec($r, $fd, 1);
+            _read($end, $delay, $swallow) if vec($r, $fd, 1);
             _write($end) if vec($w, $fd, 1);
 
             if ($end->{dead} || ($end->{eof} && !@{ $end->{peer}{out} })) {
@@ -186,18 +201,21 @@ sub _close {
     for my $fd (@fds) {
         my $end = delete $ends->{$fd} or next;
 
+        # perl counts what the test had open at this number, and keeps it so
         close $end->{fh};
+        POSIX::close($fd);
         $end->{peer} = undef;
     }
 }
 
 
 sub _read {
-    my ($end, $delay) = @_;
+    my ($end, $delay, $swallow) = @_;
 
     my $n = sysread($end->{fh}, my $bytes, 65536);
 
     if ($n) {
+        return if defined $swallow && index($bytes, $swallow) >= 0;
         push @{ $end->{peer}{out} }, [ time() + $delay, $bytes ];
 
     } elsif (defined $n || !$!{EAGAIN}) {
