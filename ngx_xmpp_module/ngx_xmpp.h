@@ -169,6 +169,17 @@ struct ngx_xmpp_out_s {
 
 /* ---- transports ---- */
 
+/* channel bindings, in the order in which they are told */
+typedef enum {
+    NGX_XMPP_BINDING_EXPORTER = 0,              /* RFC 9266 */
+    NGX_XMPP_BINDING_END_POINT,                 /* RFC 5929, 4 */
+    NGX_XMPP_BINDING_UNIQUE,                    /* RFC 5929, 3 */
+    NGX_XMPP_BINDINGS
+} ngx_xmpp_binding_e;
+
+#define NGX_XMPP_BINDING_MAX            64      /* bytes */
+
+
 typedef struct {
     ngx_str_t                   name;
 
@@ -190,6 +201,14 @@ typedef struct {
 
     /* reading goes on after a parked stanza or nonza; posted */
     void                      (*resume)(ngx_xmpp_stream_t *st);
+
+    /*
+     * Writes the binding of this very connection to buf, which has room for
+     * NGX_XMPP_BINDING_MAX bytes, and returns its length; 0: there is none of
+     * that type.  buf NULL: 1 when it is one to be offered, else 0
+     */
+    size_t                    (*binding)(ngx_xmpp_stream_t *st,
+                                    ngx_xmpp_binding_e type, u_char *buf);
 
     /* TLS has begun; it does when st->securing and all is written */
     void                      (*secured)(ngx_xmpp_stream_t *st);

@@ -35,6 +35,7 @@ typedef enum {
 typedef enum {
     NGX_XMPP_FEATURE_STARTTLS = 0,    /* RFC 6120, 5.3.1: before SASL */
     NGX_XMPP_FEATURE_SASL,
+    NGX_XMPP_FEATURE_BINDING,         /* XEP-0440 */
     NGX_XMPP_FEATURE_BIND,
     NGX_XMPP_FEATURE_SESSION
 } ngx_xmpp_feature_order_e;

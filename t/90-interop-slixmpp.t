@@ -1,6 +1,10 @@
 #!/usr/bin/perl
 
 # slixmpp logs in over TLS on two hosts and chats.  RFC 6120, 6121, 7590.
+#
+# It binds by tls-unique with any version of TLS, and takes to y and at last to
+# PLAIN where that is refused (docs/internals/decisions/): its first attempt
+# has to succeed.
 
 use strict;
 use warnings;
@@ -32,4 +36,22 @@ Interop::Chat::run('slixmpp', sub {
     my ($features) = Interop::Chat::wanted($alice, qr/^FEATURES (.*)/,
                                            "$tls: XEP-0030: disco#info");
     like($features // '', qr/ urn:xmpp:ping /, "$tls: with the ping");
+
+    my $carol = Interop::Chat::start($t, 'slixmpp', $tls, 0, 'carol',
+                                     tls_max => '1.2');
+    my ($version) = Interop::Chat::wanted($carol, qr/^READY \S+ (\S+)/,
+                                          "$tls: a login over TLS 1.2");
+    is($version, 'TLSv1.2', "$tls: which it is");
+    is($carol->quit(), 0, "$tls: carol left");
+
+    for my $user (qw/ alice carol /) {
+        my @by = $t->host(0)->read_log()
+                 =~ /logged in as "$user\@\S+" by (\S+)/g;
+
+        is($by[-1], 'SCRAM-SHA-512-PLUS', "$tls: $user is bound");
+    }
+
+    # later ones are tried with a wrong password
+    unlike($t->host(0)->read_log(), qr/xmpp login failed/,
+           "$tls: at the first attempt") if $tls eq 'starttls';
 });

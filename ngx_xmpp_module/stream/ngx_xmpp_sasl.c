@@ -45,7 +45,8 @@ static ngx_str_t  ngx_xmpp_sasl_failures[] = {
     ngx_string("invalid-mechanism"),
     ngx_string("malformed-request"),
     ngx_string("not-authorized"),
-    ngx_string("temporary-auth-failure")
+    ngx_string("temporary-auth-failure"),
+    ngx_string("malformed-request")
 };
 
 
@@ -331,7 +332,11 @@ ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure)
 
     ngx_xmpp_worker_pool_done(st->worker, pool);
 
-    if (++st->attempts >= st->conf->auth_attempts) {
+    /* who cannot bind has tried no password yet, and may do without */
+
+    if (failure != NGX_XMPP_SASL_UNBOUND
+        && ++st->attempts >= st->conf->auth_attempts)
+    {
         st->transport->close(st, NGX_XMPP_SE_POLICY_VIOLATION,
                              "too many failed attempts to authenticate");
     }

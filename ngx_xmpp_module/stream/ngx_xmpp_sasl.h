@@ -30,6 +30,7 @@ typedef enum {
     NGX_XMPP_SASL_MALFORMED_REQUEST,
     NGX_XMPP_SASL_NOT_AUTHORIZED,
     NGX_XMPP_SASL_TEMPORARY,
+    NGX_XMPP_SASL_UNBOUND,              /* malformed-request, no attempt */
     NGX_XMPP_SASL_FAILURES
 } ngx_xmpp_sasl_failure_e;
 
@@ -79,6 +80,18 @@ struct ngx_xmpp_sasl_s {
 
 ngx_xmpp_sasl_mechanism_t *ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st,
     ngx_str_t *name, ngx_int_t *failure);
+ngx_uint_t ngx_xmpp_sasl_offers_plus(ngx_xmpp_stream_t *st);
+ngx_uint_t ngx_xmpp_sasl_bound(ngx_xmpp_host_t *h);
+
+
+/* ngx_xmpp_sasl_binding.c */
+
+ngx_uint_t ngx_xmpp_sasl_binding_available(ngx_xmpp_stream_t *st,
+    ngx_xmpp_sasl_mechanism_t *m);
+ngx_int_t ngx_xmpp_sasl_binding_write(ngx_xmpp_stream_t *st,
+    ngx_pool_t *pool, ngx_xmpp_xml_t *features);
+ngx_int_t ngx_xmpp_sasl_binding(ngx_xmpp_sasl_t *sasl, ngx_str_t *type,
+    ngx_str_t *data);
 
 
 /* ngx_xmpp_sasl.c */
@@ -114,6 +127,8 @@ ngx_int_t ngx_xmpp_sasl_scram_stored(ngx_xmpp_sasl_t *sasl,
 /* the mechanisms, a file each */
 
 ngx_int_t ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
+ngx_int_t ngx_xmpp_sasl_scram_plus_step(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *data);
 ngx_int_t ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);
 ngx_int_t ngx_xmpp_sasl_plain_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
 ngx_int_t ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);

@@ -15,6 +15,7 @@
 typedef struct {
     ngx_flag_t                  enable;
     ngx_uint_t                  mechanisms;     /* bits */
+    ngx_flag_t                  binding;        /* -PLUS is offered */
 } ngx_xmpp_sasl_conf_t;
 
 
@@ -38,13 +39,25 @@ static ngx_int_t ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
 
 static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
 
+    { ngx_string("SCRAM-SHA-512-PLUS"), NGX_XMPP_SASL_SCRAM_SHA512,
+      NGX_XMPP_SCRAM_SHA512, 1, ngx_xmpp_sasl_binding_available,
+      ngx_xmpp_sasl_scram_plus_step, ngx_xmpp_sasl_scram_keys },
+
     { ngx_string("SCRAM-SHA-512"), NGX_XMPP_SASL_SCRAM_SHA512,
       NGX_XMPP_SCRAM_SHA512, 0, NULL,
       ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
+    { ngx_string("SCRAM-SHA-256-PLUS"), NGX_XMPP_SASL_SCRAM_SHA256,
+      NGX_XMPP_SCRAM_SHA256, 1, ngx_xmpp_sasl_binding_available,
+      ngx_xmpp_sasl_scram_plus_step, ngx_xmpp_sasl_scram_keys },
+
     { ngx_string("SCRAM-SHA-256"), NGX_XMPP_SASL_SCRAM_SHA256,
       NGX_XMPP_SCRAM_SHA256, 0, NULL,
       ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
+
+    { ngx_string("SCRAM-SHA-1-PLUS"), NGX_XMPP_SASL_SCRAM_SHA1,
+      NGX_XMPP_SCRAM_SHA1, 1, ngx_xmpp_sasl_binding_available,
+      ngx_xmpp_sasl_scram_plus_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-1"), NGX_XMPP_SASL_SCRAM_SHA1,
       NGX_XMPP_SCRAM_SHA1, 0, NULL,
@@ -76,6 +89,13 @@ static ngx_command_t  ngx_xmpp_sasl_commands[] = {
       offsetof(ngx_xmpp_sasl_conf_t, mechanisms),
       &ngx_xmpp_sasl_mechanism_bits },
 
+    { ngx_string("xmpp_sasl_channel_binding"),
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_FLAG,
+      ngx_xmpp_conf_set_flag_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_sasl_conf_t, binding),
+      NULL },
+
       ngx_null_command
 };
 
@@ -86,8 +106,11 @@ static ngx_str_t  ngx_xmpp_sasl_mechanism_name = ngx_string("mechanism");
 
 static ngx_xmpp_xep_t  ngx_xmpp_sasl_xeps[] = {
     { 6120, NULL, "section 6" },
-    { 5802, NULL, "without channel binding" },
-    { 7677, NULL, "without channel binding" },
+    { 5802, NULL, "complete" },
+    { 7677, NULL, "complete" },
+    { 5929, NULL, "without telnet" },
+    { 9266, NULL, "complete" },
+    { 440, "1.0.0", "complete" },
     { 4616, NULL, "complete" },
     ngx_xmpp_null_xep
 };
@@ -115,6 +138,9 @@ static ngx_xmpp_stream_feature_t  ngx_xmpp_sasl_features[] = {
 
     { NGX_XMPP_ST_PLAIN|NGX_XMPP_ST_SECURE, NGX_XMPP_FEATURE_SASL,
       ngx_xmpp_sasl_write },
+
+    { NGX_XMPP_ST_PLAIN|NGX_XMPP_ST_SECURE, NGX_XMPP_FEATURE_BINDING,
+      ngx_xmpp_sasl_binding_write },
 
       ngx_xmpp_null_stream_feature
 };
@@ -178,6 +204,7 @@ ngx_xmpp_sasl_create_conf(ngx_conf_t *cf)
     }
 
     conf->enable = 1;
+    conf->binding = NGX_CONF_UNSET;
 
     return conf;
 }
@@ -195,6 +222,7 @@ ngx_xmpp_sasl_merge_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_XMPP_SASL_SCRAM_SHA256
                                   |NGX_XMPP_SASL_SCRAM_SHA1
                                   |NGX_XMPP_SASL_PLAIN));
+    ngx_conf_merge_value(conf->binding, prev->binding, 1);
 
     return NGX_CONF_OK;
 }
@@ -300,4 +328,36 @@ ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st, ngx_str_t *name,
     }
 
     return NULL;
+}
+
+
+/* whether any mechanism is offered in its -PLUS form */
+
+ngx_uint_t
+ngx_xmpp_sasl_offers_plus(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_sasl_mechanism_t  *m;
+
+    for (m = ngx_xmpp_sasl_mechanisms; m->step; m++) {
+        if (m->available == ngx_xmpp_sasl_binding_available
+            && ngx_xmpp_sasl_offered(st, m))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* xmpp_sasl_channel_binding of the host */
+
+ngx_uint_t
+ngx_xmpp_sasl_bound(ngx_xmpp_host_t *h)
+{
+    ngx_xmpp_sasl_conf_t  *conf;
+
+    conf = ngx_xmpp_host_conf(h, ngx_xmpp_sasl_module);
+
+    return conf->binding;
 }

@@ -49,6 +49,8 @@ ngx_int_t ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st);
 /* TLS: <proceed/>, the switch (posted work, when that was written), its end */
 void ngx_xmpp_tls_proceed(ngx_xmpp_stream_t *st);
 void ngx_xmpp_tls_start(ngx_xmpp_stream_t *st);
+size_t ngx_xmpp_tls_binding(ngx_xmpp_stream_t *st, ngx_xmpp_binding_e type,
+    u_char *buf);
 void ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st);
 
 /* SNI, ALPN for the contexts of our listeners; NGX_OK or NGX_ERROR */

@@ -134,6 +134,32 @@ ngx_xmpp_scram_first(ngx_xmpp_scram_t *sc, ngx_str_t *msg)
 
 
 /*
+ * The name in "p=name," at the begin of msg, a slice; nothing else is looked
+ * at.  NGX_OK or NGX_DECLINED.
+ */
+ngx_int_t
+ngx_xmpp_scram_cb_type(ngx_str_t *msg, ngx_str_t *type)
+{
+    u_char  *comma;
+
+    if (msg->len < 4 || msg->data[0] != 'p' || msg->data[1] != '=') {
+        return NGX_DECLINED;
+    }
+
+    comma = ngx_strlchr(msg->data, msg->data + msg->len, ',');
+
+    if (comma == NULL || comma == msg->data + 2) {
+        return NGX_DECLINED;
+    }
+
+    type->data = msg->data + 2;
+    type->len = comma - type->data;
+
+    return NGX_OK;
+}
+
+
+/*
  * Writes server-first-message into *out from sc->keys, with a nonce of its
  * own after the client's; both stay in sc.  NGX_OK; NGX_ERROR: no memory or
  * no randomness.

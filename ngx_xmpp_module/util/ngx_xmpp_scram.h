@@ -107,6 +107,12 @@ ngx_int_t ngx_xmpp_scram_keys_fake(ngx_xmpp_scram_hash_e hash,
  */
 ngx_int_t ngx_xmpp_scram_first(ngx_xmpp_scram_t *sc, ngx_str_t *msg);
 
+/*
+ * The name in "p=name," of a client-first-message, a slice of msg that is not
+ * yet checked otherwise; NGX_DECLINED: it does not begin so (RFC 5802, 7).
+ */
+ngx_int_t ngx_xmpp_scram_cb_type(ngx_str_t *msg, ngx_str_t *type);
+
 /* writes server-first-message into *out from sc->keys; NGX_OK, NGX_ERROR */
 ngx_int_t ngx_xmpp_scram_challenge(ngx_xmpp_scram_t *sc, ngx_str_t *out);
 

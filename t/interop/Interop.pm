@@ -90,6 +90,7 @@ sub start {
     local $ENV{XMPP_PASSWORD} = $arg{password};
     local $ENV{XMPP_CA} = $arg{ca};
     local $ENV{XMPP_TLS} = $arg{tls} // 'starttls';
+    local $ENV{XMPP_TLS_MAX} = $arg{tls_max} // '';
 
     open my $err, '>', File::Spec->devnull() or die "devnull: $!\n";
     $self->{pid} = open3($self->{to}, $self->{from},

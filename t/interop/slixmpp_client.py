@@ -7,7 +7,7 @@
 # authorities taken away.
 #
 # Environment: XMPP_HOST XMPP_PORT XMPP_JID XMPP_PASSWORD XMPP_CA
-#              XMPP_TLS (starttls|direct)
+#              XMPP_TLS (starttls|direct) XMPP_TLS_MAX (1.2)
 
 import asyncio
 import os
@@ -35,6 +35,9 @@ class Client(slixmpp.ClientXMPP):
         self.ssl_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.ssl_context.load_verify_locations(cafile=os.environ["XMPP_CA"])
         self.ca_certs = os.environ["XMPP_CA"]
+
+        if os.environ.get("XMPP_TLS_MAX") == "1.2":
+            self.ssl_context.maximum_version = ssl.TLSVersion.TLSv1_2
 
         self.register_plugin("xep_0030")
         self.register_plugin("xep_0092")

@@ -46,6 +46,7 @@ typedef struct {
 static void test_exchange(test_exchange_t *t);
 static void test_binding(void);
 static void test_first(test_message_t *t);
+static void test_cb_type(char *text, char *want);
 static void test_first_parts(void);
 static void test_final(test_message_t *t);
 static void test_challenge(void);
@@ -292,6 +293,13 @@ main(void)
         test_first(&test_firsts[i]);
     }
 
+    test_cb_type("p=tls-exporter,,n=user,r=x", "tls-exporter");
+    test_cb_type("p=x,", "x");
+    test_cb_type("p=x", NULL);
+    test_cb_type("p=,", NULL);
+    test_cb_type("p,", NULL);
+    test_cb_type("n,,n=user,r=x", NULL);
+    test_cb_type("", NULL);
     test_first_parts();
 
     for (i = 0; i < test_n(test_finals); i++) {
@@ -431,6 +439,26 @@ test_first(test_message_t *t)
 
     tap_ok(ngx_xmpp_scram_first(&sc, test_text(t->text)) == t->want,
            "client-first: %s", t->name);
+}
+
+
+static void
+test_cb_type(char *text, char *want)
+{
+    ngx_int_t  rc;
+    ngx_str_t  type;
+
+    ngx_str_null(&type);
+
+    rc = ngx_xmpp_scram_cb_type(test_text(text), &type);
+
+    if (want == NULL) {
+        tap_ok(rc == NGX_DECLINED, "no type in \"%s\"", text);
+        return;
+    }
+
+    tap_ok(rc == NGX_OK, "a type in \"%s\"", text);
+    tap_is(&type, test_text(want), "which is it");
 }
 
 

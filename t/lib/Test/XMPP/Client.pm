@@ -433,6 +433,17 @@ sub mechanisms {
 }
 
 
+# The types of channel binding of the last features: XEP-0440
+
+sub bindings {
+    my ($self) = @_;
+
+    return map { $_->getAttribute('type') }
+           $self->{features}->find('cb:sasl-channel-binding'
+                                   . '/cb:channel-binding');
+}
+
+
 # The best mechanism that both know and new() allows
 
 sub mechanism {
@@ -649,8 +660,9 @@ Test::XMPP::Client - a client that does every step of XMPP by hand
 
 host, port, domain, user, password, resource, mechanism, tls (starttls,
 direct, none), ca (file), sni, alpn, tls_version (TLSv1_2 ...), ciphers,
-verify, verify_name, sasl_user (name in SASL when it differs), rcvbuf, deaf
-(never read). C<< $t->client >> of L<Test::XMPP> sets what it knows.
+tls_sessions (a cache to resume from), tls_options, verify, verify_name,
+sasl_user (name in SASL when it differs), rcvbuf, deaf (never read).
+C<< $t->client >> of L<Test::XMPP> sets what it knows.
 
 =head1 STEPS
 
@@ -658,7 +670,8 @@ connect, open_stream(%attrs), starttls, auth, bind($resource) each do one step
 and die when it fails; secure() goes up to the SASL features, login() up to
 the bound resource, available(%presence) sends initial presence and waits for
 its return. Finer ones: send_header, recv_header, recv_features, start_tls,
-try_tls (returns the error), mechanisms, sasl, send_auth, send_response,
+try_tls (returns the error), mechanisms, bindings (those offered), binding (the
+bytes of a type), sasl, send_auth, send_response,
 recv_challenge, authenticate (returns <success/> or <failure/>).
 
 =head1 SENDING
@@ -678,7 +691,7 @@ something true, or false with a diagnosis, and never sleep.
 
 Values of expect and pick: name, ns, any attribute (string, qr//, undef for
 absent), body, error ("cancel item-not-found"), xpath (string or list) with
-the prefixes c, stream, streams, stanzas, tls, sasl, bind, session, info,
+the prefixes c, stream, streams, stanzas, tls, sasl, cb, bind, session, info,
 items, ping, time, version, roster.
 
 =head1 MANY CLIENTS

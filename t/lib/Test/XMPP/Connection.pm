@@ -118,6 +118,11 @@ sub try_tls {
         $opt{ciphers} ? (SSL_cipher_list => $opt{ciphers}) : (),
         $opt{certificate} ? (SSL_cert_file => "$opt{certificate}.pem",
                              SSL_key_file => "$opt{certificate}.key") : (),
+        $opt{tls_sessions} ? (SSL_session_cache => $opt{tls_sessions},
+                              SSL_session_key => 'any') : (),
+        $opt{tls_options} ? (SSL_create_ctx_callback => sub {
+            Net::SSLeay::CTX_set_options($_[0], $opt{tls_options});
+        }) : (),
     );
 
     IO::Socket::SSL->start_SSL($self->{sock}, %tls)
@@ -152,7 +157,40 @@ sub try_tls {
 
 
 sub tls_version { $_[0]{sock}->get_sslversion() }
+sub tls_resumed { $_[0]{sock}->get_session_reused() ? 1 : 0 }
 sub alpn        { $_[0]{sock}->alpn_selected() }
+
+
+# The channel binding of this type, as a client knows it: RFC 5929, RFC 9266.
+# hash is that of the signature of the server's certificate.
+
+sub binding {
+    my ($self, $type, $hash) = @_;
+
+    my $ssl = $self->{sock}->_get_ssl_object();
+
+    if ($type eq 'tls-exporter') {
+        return Net::SSLeay::export_keying_material($ssl, 32,
+                                                   'EXPORTER-Channel-Binding',
+                                                   '');
+    }
+
+    if ($type eq 'tls-server-end-point') {
+        return Net::SSLeay::X509_digest(
+            Net::SSLeay::get_peer_certificate($ssl),
+            Net::SSLeay::EVP_get_digestbyname($hash // 'SHA256'));
+    }
+
+    # the first Finished: the client's, in a resumed session the server's
+
+    my $finished = '';
+    my $len = $self->tls_resumed()
+              ? Net::SSLeay::get_peer_finished($ssl, $finished, 64)
+              : Net::SSLeay::get_finished($ssl, $finished, 64);
+
+    return substr($finished, 0, $len);
+}
+
 
 # the subject's common name of the certificate that the server showed
 

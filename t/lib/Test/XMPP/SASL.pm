@@ -24,17 +24,20 @@ my %salted;        # keys are slow to derive and tests log in often
 my $counter = 0;
 
 
-# new(mechanism, user, password [, authzid, nonce, gs2])
+# new(mechanism, user, password [, authzid, nonce, gs2, binding, bytes])
 #
-# gs2 is the whole GS2 header ("n,,"), authzid changes its default.
+# gs2 is the whole GS2 header ("n,,"), authzid and binding change its default;
+# binding is the type, bytes are what the connection is bound by.
 
 sub new {
     my ($class, %self) = @_;
 
     $self{nonce} //= sprintf 'n%d.%d.%s', $$, ++$counter, rand();
-    $self{gs2} //= defined $self{authzid}
-                   ? 'n,a=' . escape(encode('UTF-8', $self{authzid})) . ','
-                   : 'n,,';
+    $self{bytes} //= '';
+    $self{gs2} //= (defined $self{binding} ? "p=$self{binding}," : 'n,')
+                   . (defined $self{authzid}
+                      ? 'a=' . escape(encode('UTF-8', $self{authzid})) : '')
+                   . ',';
 
     return bless \%self, $class;
 }
@@ -95,13 +98,13 @@ sub final {
     $self->{salt} = $salt;
     $self->{iterations} = $i;
 
-    my ($h, $hmac) = @{ $hash{ $self->{mechanism} } };
+    my ($h, $hmac) = @{ $self->hash() };
     my $salted = $self->salted_password(decode_base64($salt), $i);
 
     my $client_key = $hmac->('Client Key', $salted);
     my $server_key = $hmac->('Server Key', $salted);
 
-    my $c = $change{c} // encode_base64($self->{gs2}, '');
+    my $c = $change{c} // encode_base64($self->{gs2} . $self->{bytes}, '');
     my $nonce = $change{r} // $r;
     my $without = "c=$c,r=$nonce" . ($change{extra} // '');
     my $auth = "$self->{bare},$server_first,$without";
@@ -123,15 +126,20 @@ sub verify {
 }
 
 
+# The hash of the mechanism and its HMAC
+
+sub hash { $hash{ $_[0]{mechanism} =~ s/-PLUS$//r } }
+
+
 # Hi() of RFC 5802, 2.2
 
 sub salted_password {
     my ($self, $salt, $iterations) = @_;
 
     my $password = saslprep($self->{password});
-    my $hmac = $hash{ $self->{mechanism} }[1];
+    my $hmac = $self->hash()->[1];
 
-    return $salted{"$self->{mechanism} $iterations $salt $password"} //= do {
+    return $salted{"$hmac $iterations $salt $password"} //= do {
         my $u = $hmac->($salt . "\0\0\0\1", $password);
         my $sum = $u;
 

@@ -17,6 +17,7 @@ our %NS = (
     stanzas => 'urn:ietf:params:xml:ns:xmpp-stanzas',
     tls     => 'urn:ietf:params:xml:ns:xmpp-tls',
     sasl    => 'urn:ietf:params:xml:ns:xmpp-sasl',
+    cb      => 'urn:xmpp:sasl-cb:0',
     bind    => 'urn:ietf:params:xml:ns:xmpp-bind',
     session => 'urn:ietf:params:xml:ns:xmpp-session',
     info    => 'http://jabber.org/protocol/disco#info',
