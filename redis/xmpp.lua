@@ -500,6 +500,72 @@ local function remove(keys, args)
 end
 
 
+--
+-- Counts one failed login, of an address and of an account.  All counters
+-- live and die together: the first one begins a window of time.  Strangers
+-- choose the names, so there is a bound, beyond which only what is there
+-- already is counted.
+--
+-- keys: failures
+-- args: seconds of a window, how many counters there may be, counter of the
+--       address, counter of the account; either may be empty
+-- returns: { 'ok', count, count }, 0 for what was not counted
+--
+local function failed(keys, args)
+    local room = tonumber(args[2]) - redis.call('HLEN', keys[1])
+    local reply = { 'ok', 0, 0 }
+
+    for i = 1, 2 do
+        local name = i == 1 and args[3] or args[4]
+
+        if name ~= '' then
+            local new = redis.call('HEXISTS', keys[1], name) == 0
+
+            if not new or room > 0 then
+                reply[1 + i] = redis.call('HINCRBY', keys[1], name, 1)
+                room = new and room - 1 or room
+            end
+        end
+    end
+
+    if redis.call('TTL', keys[1]) == -1 then
+        redis.call('EXPIRE', keys[1], args[1])
+    end
+
+    return reply
+end
+
+
+--
+-- Remembers the network that an account has logged in from, as HASH:DAY in a
+-- list, the last one first; those that are too old or too many are dropped.
+--
+-- keys: account
+-- args: hash, day, days after which one is too old
+-- returns: { 'ok' }, { 'none' } when there is no such account
+--
+local function known(keys, args)
+    local list = { args[1] .. ':' .. args[2] }
+
+    if redis.call('EXISTS', keys[1]) == 0 then
+        return { 'none' }
+    end
+
+    local old = redis.call('HGET', keys[1], 'known') or ''
+    local oldest = tonumber(args[2]) - tonumber(args[3])
+
+    for hash, day in string.gmatch(old, '(%x+):(%d+)') do
+        if hash ~= args[1] and tonumber(day) >= oldest and #list < 16 then
+            list[#list + 1] = hash .. ':' .. day
+        end
+    end
+
+    redis.call('HSET', keys[1], 'known', table.concat(list, ' '))
+
+    return { 'ok' }
+end
+
+
 redis.register_function('xmpp1_bind', bind)
 redis.register_function('xmpp1_presence', presence)
 
@@ -510,3 +576,5 @@ redis.register_function{ function_name = 'xmpp1_unbind', callback = unbind,
 redis.register_function{ function_name = 'xmpp1_remove', callback = remove,
                          flags = { 'allow-oom' } }
 redis.register_function('xmpp1_route', route)
+redis.register_function('xmpp1_failed', failed)
+redis.register_function('xmpp1_known', known)

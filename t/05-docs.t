@@ -283,7 +283,8 @@ sub default_of {
     my %names = reverse values_of($d);
     my $value;
 
-    return undef unless $d->{field};
+    return undef if !$d->{field}
+                    || $source =~ /\bconf->$field == NULL\b/;
 
     return 'on' if $d->{setter} eq 'ngx_conf_set_flag_slot'
                    && $source =~ /\bngx_xmpp_feature_merge_on\b/;
@@ -479,10 +480,10 @@ sub check_schema_names {
 
     # keys that are of no account
 
-    for my $name (qw/ secret accounts /) {
+    for my $name (qw/ secret accounts failures /) {
         bad($name, 'is in no source')
             unless grep { /"%V:$name"|":$name:"/ }
-                   @ctl, $text{"$mod/store/ngx_xmpp_store.c"};
+                   @ctl, $key, $text{"$mod/store/ngx_xmpp_store.c"};
         bad($name, 'no such key') unless schema() =~ /`PREFIX:$name\b/;
         bad($name, 'no section') unless section($name);
     }
@@ -513,7 +514,7 @@ sub check_schema_names {
                   =~ /ngx_xmpp_scram_fields\[.*?\] = \{(.*?)\};/s;
 
     is_same('account', 'fields',
-            join(' ', sort 'created', ($scram // '') =~ /"([^"]+)"/g),
+            join(' ', sort 'created', 'known', ($scram // '') =~ /"([^"]+)"/g),
             join(' ', sort { $a cmp $b }
                            section('account') =~ /^\| `([\w-]+)`/mg));
 }

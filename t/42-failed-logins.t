@@ -141,7 +141,7 @@ my @names = (
     [ 'bidirectional',    "a\x{202E}b\x{2066}" ],
     [ '1023 octets',      'b' x 1023 ],
     [ '1024 octets',      'b' x 1024 ],
-    [ '6,000 octets',     "c\n" x 3000 ],
+    [ '2,000 octets',     "c\n" x 1000 ],
     [ '1,022 octets of two each', 'ü' x 511 ],
 );
 

@@ -133,10 +133,10 @@ sub only {
 
         $n++;
 
-        if (uc $command eq 'HGET') {
+        if (uc $command eq 'HMGET') {
             @names = $rest[0];
-            push @bad, "field $rest[1]" if @rest != 2
-                                           || $rest[1] !~ /^scram-sha-\d+$/;
+            push @bad, "fields @rest[1 .. $#rest]"
+                if "@rest[1 .. $#rest]" !~ /^scram-sha-\d+ known$/;
 
         } elsif (uc $command eq 'FCALL') {
             push @bad, "Function $rest[0]" if $rest[0] !~ /^xmpp1_\w+$/;
@@ -228,7 +228,7 @@ for my $name (@nobody) {
 sub asked_for_nobody {
     my ($command, $key, @rest) = @_;
 
-    return uc $command eq 'HGET' && @rest == 1
+    return uc $command eq 'HMGET' && @rest == 2 && $rest[1] eq 'known'
            && $key =~ /^xmpp:\{[^{}]*\@localhost\}:account$/
            && !grep { $key eq 'xmpp:{' . tag($_) . '}:account' } @names;
 }

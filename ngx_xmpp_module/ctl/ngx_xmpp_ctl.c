@@ -78,6 +78,15 @@ static const ngx_xmpp_ctl_command_t  ngx_xmpp_ctl_commands[] = {
       "Lists the accounts of DOMAIN, or of all domains in nginx.conf, sorted,\n"
       "one in a line.\n" },
 
+    { "failures", "JID|ADDRESS", 1, 1, 0, ngx_xmpp_ctl_failures,
+      "show how many logins have failed",
+      "Shows how many logins have failed on all hosts: for the account JID,\n"
+      "or from ADDRESS, of IPv4, or of IPv6 with the /64 around it.\n" },
+
+    { "unblock", "JID|ADDRESS", 1, 1, 0, ngx_xmpp_ctl_unblock,
+      "forget them",
+      "Clears what failures shows.  Workers know within five seconds.\n" },
+
     { "ping", "", 0, 0, 0, ngx_xmpp_ctl_ping,
       "ask Redis whether it is well",
       "Tells how fast Redis answers and which version it is, and warns about\n"
@@ -426,7 +435,7 @@ ngx_xmpp_ctl_help(const ngx_xmpp_ctl_command_t *cmd)
                   "Commands:\n");
 
     for (c = ngx_xmpp_ctl_commands; c->name; c++) {
-        (void) printf("  %-7s %-8s %s\n", c->name, c->operands, c->line);
+        (void) printf("  %-8s %-11s %s\n", c->name, c->operands, c->line);
     }
 
     (void) printf("%s%s%s", ngx_xmpp_ctl_help_options,

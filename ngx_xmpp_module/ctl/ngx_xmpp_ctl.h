@@ -9,6 +9,7 @@
  *   ngx_xmpp_ctl_redis.c     connection, commands, keys
  *   ngx_xmpp_ctl_tls.c       the same by TLS
  *   ngx_xmpp_ctl_account.c   adduser, passwd, deluser, users
+ *   ngx_xmpp_ctl_failures.c  failures, unblock
  *   ngx_xmpp_ctl_ping.c      ping
  *   ngx_xmpp_ctl_password.c  prompt or stdin
  *   ngx_xmpp_ctl_nginx.c     nginx's core in small
@@ -134,13 +135,14 @@ void ngx_xmpp_ctl_tls_end(ngx_xmpp_ctl_t *ctl);
 int ngx_xmpp_ctl_bad_reply(redisReply *reply);
 
 /*
- * Put "PREFIX:{JID}:SUFFIX", "PREFIX:accounts:DOMAIN" and "PREFIX/DB:{JID}"
- * together; NGX_OK or NGX_ERROR (no memory).
+ * Put "PREFIX:{JID}:SUFFIX", "PREFIX:accounts:DOMAIN", "PREFIX:failures" and
+ * "PREFIX/DB:{JID}" together; NGX_OK or NGX_ERROR (no memory).
  */
 ngx_int_t ngx_xmpp_ctl_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
     const char *suffix, ngx_str_t *key);
 ngx_int_t ngx_xmpp_ctl_list_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *domain,
     ngx_str_t *key);
+ngx_int_t ngx_xmpp_ctl_failures_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *key);
 ngx_int_t ngx_xmpp_ctl_channel(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
     ngx_str_t *channel);
 
@@ -153,12 +155,21 @@ int ngx_xmpp_ctl_password(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
     ngx_str_t *password);
 
 
+/*
+ * Reads arg as an account's address, prepared, of a domain that is served;
+ * an exit status.
+ */
+int ngx_xmpp_ctl_jid(ngx_xmpp_ctl_t *ctl, char *arg, ngx_xmpp_jid_t *jid);
+
+
 /* the commands; argv[0] is the first operand; an exit status */
 int ngx_xmpp_ctl_adduser(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_passwd(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_deluser(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_users(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_ping(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_failures(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_unblock(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 
 
 #endif /* _NGX_XMPP_CTL_H_INCLUDED_ */

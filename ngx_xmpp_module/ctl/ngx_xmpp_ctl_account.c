@@ -34,8 +34,6 @@ typedef struct {
 } ngx_xmpp_ctl_list_t;
 
 
-static int ngx_xmpp_ctl_jid(ngx_xmpp_ctl_t *ctl, char *arg,
-    ngx_xmpp_jid_t *jid);
 static int ngx_xmpp_ctl_domain(ngx_xmpp_ctl_t *ctl, ngx_str_t *domain);
 static int ngx_xmpp_ctl_store(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
     ngx_uint_t create, ngx_uint_t *done);
@@ -246,7 +244,7 @@ ngx_xmpp_ctl_users(ngx_xmpp_ctl_t *ctl, int argc, char **argv)
 
 /* arg as an account's address, prepared, of a domain that is served */
 
-static int
+int
 ngx_xmpp_ctl_jid(ngx_xmpp_ctl_t *ctl, char *arg, ngx_xmpp_jid_t *jid)
 {
     ngx_int_t  rc;

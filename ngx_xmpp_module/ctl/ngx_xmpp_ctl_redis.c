@@ -300,6 +300,20 @@ ngx_xmpp_ctl_list_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *domain, ngx_str_t *key)
 }
 
 
+/* "PREFIX:failures" */
+
+ngx_int_t
+ngx_xmpp_ctl_failures_key(ngx_xmpp_ctl_t *ctl, ngx_str_t *key)
+{
+    ngx_str_t  parts[2];
+
+    parts[0] = ctl->prefix;
+    ngx_str_set(&parts[1], ":failures");
+
+    return ngx_xmpp_ctl_join(ctl->pool, 2, parts, key);
+}
+
+
 /* "PREFIX/DB:{JID}": pub/sub knows no databases */
 
 ngx_int_t

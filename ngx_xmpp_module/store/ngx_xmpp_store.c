@@ -17,10 +17,12 @@
 
 
 typedef struct {
-    ngx_queue_t        queue;           /* of the store */
-    ngx_xmpp_store_t  *store;
-    ngx_pool_t        *pool;            /* this lies in it */
-    ngx_str_t          tag;
+    ngx_queue_t                 queue;      /* of the store */
+    ngx_xmpp_store_t           *store;
+    ngx_pool_t                 *pool;       /* this lies in it */
+    ngx_str_t                   tag;
+    ngx_xmpp_store_handler_pt   handler;    /* NULL: tag's bell rings */
+    void                       *data;
 } ngx_xmpp_store_post_t;
 
 
@@ -37,6 +39,9 @@ static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
     ngx_str_t *message);
 static ngx_int_t ngx_xmpp_store_number(u_char **pos, u_char *last,
     uint64_t *n);
+static void ngx_xmpp_store_post_send(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_str_t *tag,
+    ngx_xmpp_store_handler_pt handler, void *data);
 static void ngx_xmpp_store_cancel(void *data);
 static void ngx_xmpp_store_reply(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
@@ -403,6 +408,26 @@ void
 ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_str_t *tag)
 {
+    ngx_xmpp_store_post_send(store, a, tag, NULL, NULL);
+}
+
+
+void
+ngx_xmpp_store_post_told(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_handler_pt handler, void *data)
+{
+    ngx_str_t  none;
+
+    ngx_str_set(&none, "");
+
+    ngx_xmpp_store_post_send(store, a, &none, handler, data);
+}
+
+
+static void
+ngx_xmpp_store_post_send(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_str_t *tag, ngx_xmpp_store_handler_pt handler, void *data)
+{
     ngx_uint_t              i;
     ngx_xmpp_store_post_t  *post;
 
@@ -413,6 +438,8 @@ ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
 
     post->store = store;
     post->pool = a->pool;
+    post->handler = handler;
+    post->data = data;
 
     /* the strings must live for a repeat */
 
@@ -449,7 +476,10 @@ ngx_xmpp_store_posted(void *data, ngx_xmpp_store_result_t *res)
 
     ngx_queue_remove(&post->queue);
 
-    if (res->rc == NGX_OK && res->number) {
+    if (post->handler) {
+        post->handler(post->data, res);
+
+    } else if (res->rc == NGX_OK && res->number) {
         post->store->rung(post->store->data, &post->tag, res->number);
     }
 

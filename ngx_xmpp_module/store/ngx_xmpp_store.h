@@ -19,6 +19,7 @@
 
 #include "ngx_xmpp_redis.h"
 #include "ngx_xmpp_scram.h"
+#include "ngx_xmpp_network.h"
 
 
 typedef struct ngx_xmpp_store_s       ngx_xmpp_store_t;
@@ -82,6 +83,31 @@ typedef struct {
 } ngx_xmpp_store_session_t;
 
 
+/* the counters that an attempt to log in is about */
+#define NGX_XMPP_STORE_TALLY_ADDRESS  0
+#define NGX_XMPP_STORE_TALLY_ACCOUNT  1       /* at networks new to it */
+#define NGX_XMPP_STORE_TALLY_BOTH     2       /* at one that it knows */
+#define NGX_XMPP_STORE_TALLIES        3
+
+
+/* an attempt to log in: by whom, as whom, and what is allowed */
+typedef struct {
+    ngx_xmpp_store_t         *store;
+    ngx_str_t                 network;        /* len 0: nothing is counted */
+    ngx_str_t                 jid;            /* for the log; len 0: none */
+    ngx_str_t                 tag;            /* of the account */
+    ngx_uint_t                max_address;    /* failures; 0: no limit */
+    ngx_uint_t                max_account;
+    ngx_uint_t                time;           /* seconds of a window */
+    u_char                    tallies[NGX_XMPP_STORE_TALLIES]
+                                     [NGX_XMPP_TALLY_LEN];
+    ngx_uint_t                counts[NGX_XMPP_STORE_TALLIES];
+    unsigned                  answered:1;     /* below is known */
+    unsigned                  known:1;        /* network, to the account */
+    unsigned                  fresh:1;        /* since today */
+} ngx_xmpp_store_attempt_t;
+
+
 /* how RFC 6121, 8 treats a stanza that is routed */
 #define NGX_XMPP_STORE_CHAT           'c'
 #define NGX_XMPP_STORE_NORMAL         'n'
@@ -131,12 +157,26 @@ ngx_int_t ngx_xmpp_store_tag(ngx_pool_t *pool, ngx_str_t *bare,
  */
 
 /*
- * One command: HGET; res->text is the field's value, DECLINED: none.  NULL
+ * Two commands in one write, HMGET of the account and of the counters of
+ * failed logins; res->text is the field's value, DECLINED: none, ABORT: too
+ * many have failed, whether there is one or not.  *at lives until then.  NULL
  * also while Redis may evict keys (ngx_xmpp_store_policy.c).
  */
-ngx_xmpp_store_req_t *ngx_xmpp_store_credentials(ngx_xmpp_store_t *store,
-    ngx_pool_t *pool, ngx_str_t *tag, ngx_str_t *field,
+ngx_xmpp_store_req_t *ngx_xmpp_store_login(ngx_xmpp_store_t *store,
+    ngx_pool_t *pool, ngx_str_t *field, ngx_xmpp_store_attempt_t *at,
     ngx_xmpp_store_handler_pt handler, void *data);
+
+/* 1 when this worker knows of too many; asks nobody */
+ngx_uint_t ngx_xmpp_store_login_limited(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_attempt_t *at);
+
+/* one Function that nobody waits for: counts a failure; logs a limit's */
+void ngx_xmpp_store_login_failed(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_attempt_t *at);
+
+/* the same: remembers the network, unless the account did so today */
+void ngx_xmpp_store_login_done(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_attempt_t *at);
 
 /* one SSUBSCRIBE, answered when Redis has confirmed it */
 ngx_xmpp_store_req_t *ngx_xmpp_store_subscribe(ngx_xmpp_store_t *store,

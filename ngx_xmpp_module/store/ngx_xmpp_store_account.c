@@ -1,11 +1,10 @@
 /*
- * Accounts: the keys that a login is checked against (RFC 5802, 3: never the
- * password), and the channel that a worker with a session of the account
- * listens to.
+ * Accounts: the channel that a worker with a session of the account listens
+ * to.
  *
- * A lookup of keys is a request of the caller's pool.  A subscription is the
- * account node's: its request comes from the heap, is freed when Redis has
- * confirmed it, or by ngx_xmpp_store_unsubscribe() before that.
+ * A subscription is the account node's: its request comes from the heap, is
+ * freed when Redis has confirmed it, or by ngx_xmpp_store_unsubscribe() before
+ * that.
  */
 
 
@@ -14,27 +13,6 @@
 
 static void ngx_xmpp_store_subscribed(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
-
-
-ngx_xmpp_store_req_t *
-ngx_xmpp_store_credentials(ngx_xmpp_store_t *store, ngx_pool_t *pool,
-    ngx_str_t *tag, ngx_str_t *field, ngx_xmpp_store_handler_pt handler,
-    void *data)
-{
-    ngx_xmpp_store_args_t  a;
-
-    if (store->evicting) {
-        ngx_xmpp_store_policy_check(store, 0);
-        return NULL;
-    }
-
-    ngx_xmpp_store_args(&a, pool, ngx_xmpp_store_key_len(store, tag));
-    ngx_xmpp_store_arg_text(&a, "HGET");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, tag);
-    ngx_xmpp_store_arg(&a, field);
-
-    return ngx_xmpp_store_command(store, &a, handler, data);
-}
 
 
 /*

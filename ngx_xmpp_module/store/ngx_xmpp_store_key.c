@@ -7,6 +7,7 @@
  *     PREFIX:{TAG}:presence       last presence of the available ones
  *     PREFIX:{TAG}:seen:PERIOD    identities of the last stanzas
  *     PREFIX/DB:{TAG}             the channel
+ *     PREFIX:failures             of nobody: counters of failed logins
  *     PREFIX/DB:probe:RANDOM      a channel of one worker
  *
  * TAG is the bare JID, percent-encoded for '{', '}' and '%' (cluster.md, rule
@@ -250,6 +251,31 @@ ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     }
 
     p = ngx_xmpp_store_channel(store, a->p, tag);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+/* shorter than an account's key: what is kept for one suffices */
+
+void
+ngx_xmpp_store_arg_failures(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed
+        || (size_t) (a->end - a->p) < store->prefix.len + sizeof(":failures"))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_sprintf(a->p, "%V:failures", &store->prefix);
 
     s.data = a->p;
     s.len = p - a->p;

@@ -13,6 +13,15 @@
 
 #define NGX_XMPP_STORE_ARGS           16
 #define NGX_XMPP_STORE_POST_POOL      1024
+#define NGX_XMPP_STORE_TALLY_SIZE     128
+
+
+/* how many logins failed, as far as this worker has heard */
+typedef struct {
+    u_char                      name[NGX_XMPP_TALLY_LEN];
+    ngx_uint_t                  count;
+    ngx_msec_t                  until;        /* when it is forgotten */
+} ngx_xmpp_store_tally_t;
 
 
 struct ngx_xmpp_store_s {
@@ -30,6 +39,9 @@ struct ngx_xmpp_store_s {
     void                       *data;
 
     ngx_queue_t                 posts;        /* what nobody waits for */
+
+    /* of networks, of accounts: ngx_xmpp_store_login.c */
+    ngx_xmpp_store_tally_t      tallies[2][NGX_XMPP_STORE_TALLY_SIZE];
 
     unsigned                    loaded:1;     /* Functions are there */
     unsigned                    closed:1;     /* its requests are gone */
@@ -100,6 +112,8 @@ void ngx_xmpp_store_arg_key(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_xmpp_store_key_e key, ngx_str_t *tag);
 void ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_str_t *tag);
+void ngx_xmpp_store_arg_failures(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a);
 
 /* sends them; NULL: nothing was sent */
 ngx_xmpp_store_req_t *ngx_xmpp_store_command(ngx_xmpp_store_t *store,
@@ -111,6 +125,10 @@ ngx_xmpp_store_req_t *ngx_xmpp_store_command(ngx_xmpp_store_t *store,
  */
 void ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_str_t *tag);
+
+/* the same, and handler hears the reply; data is in a's pool */
+void ngx_xmpp_store_post_told(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_xmpp_store_handler_pt handler, void *data);
 
 
 #endif /* _NGX_XMPP_STORE_PRIVATE_H_INCLUDED_ */

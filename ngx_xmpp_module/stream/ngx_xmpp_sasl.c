@@ -9,7 +9,8 @@
  *
  * One exchange at a time; the stream is parked while a mechanism waits for
  * Redis or for a thread.  Failed attempts are counted, and the stream ends
- * when they are too many (6.4.5).  A failure never tells more than
+ * when they are too many (6.4.5); those of all streams have limits of their
+ * own (ngx_xmpp_login_limit_module.c).  A failure never tells more than
  * not-authorized about whether an account exists (6.5.10).
  *
  * Each failure is a line of the log, at "error" when somebody may have tried
@@ -30,10 +31,7 @@ static void ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
 static ngx_int_t ngx_xmpp_sasl_send(ngx_xmpp_sasl_t *sasl, const char *name);
 static void ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure);
 static void ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure);
-
-
-/* octets of a name in the log; escaped, they are up to four times as many */
-#define NGX_XMPP_SASL_LOG_NAME        128
+static ngx_uint_t ngx_xmpp_sasl_failed(ngx_int_t failure);
 
 
 static ngx_str_t  ngx_xmpp_sasl_failures[] = {
@@ -78,6 +76,11 @@ ngx_xmpp_sasl_auth(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 
     if (ngx_xmpp_sasl_begin(st, m) != NGX_OK) {
         return NGX_ERROR;
+    }
+
+    if (ngx_xmpp_store_login_limited(st->worker->store, &st->sasl->attempt)) {
+        ngx_xmpp_sasl_fail(st, NGX_XMPP_SASL_TEMPORARY);
+        return NGX_OK;
     }
 
     rc = ngx_xmpp_sasl_decode(st->sasl, e, &data);
@@ -151,6 +154,11 @@ ngx_xmpp_sasl_begin(ngx_xmpp_stream_t *st, ngx_xmpp_sasl_mechanism_t *m)
     sasl->pool = pool;
     sasl->stream = st;
     sasl->mechanism = m;
+
+    if (ngx_xmpp_login_limit_client(st, pool, &sasl->attempt) != NGX_OK) {
+        ngx_destroy_pool(pool);
+        return NGX_ERROR;
+    }
 
     st->sasl = sasl;
 
@@ -234,6 +242,17 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
 
     st = sasl->stream;
 
+    /*
+     * Others may have failed since this one began.  Then the answer does not
+     * tell whether the password was right.
+     */
+
+    if ((rc == NGX_DONE || (rc > 0 && ngx_xmpp_sasl_failed(rc)))
+        && ngx_xmpp_store_login_limited(st->worker->store, &sasl->attempt))
+    {
+        rc = NGX_XMPP_SASL_TEMPORARY;
+    }
+
     switch (rc) {
 
     case NGX_OK:
@@ -254,6 +273,7 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
                       &sasl->user, &st->host->name, &sasl->mechanism->name);
 
         st->mechanism = &sasl->mechanism->name;
+        ngx_xmpp_store_login_done(st->worker->store, &sasl->attempt);
 
         if (ngx_xmpp_stream_authenticated(st, &sasl->user) != NGX_OK) {
             st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
@@ -312,6 +332,10 @@ ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure)
 
     ngx_xmpp_sasl_log(st, failure);
 
+    if (st->sasl && ngx_xmpp_sasl_failed(failure)) {
+        ngx_xmpp_store_login_failed(st->worker->store, &st->sasl->attempt);
+    }
+
     ngx_xmpp_sasl_end(st);
 
     pool = ngx_xmpp_worker_pool(st->worker);
@@ -352,6 +376,12 @@ ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st)
         return;
     }
 
+    /* who goes while the password is looked at has tried one */
+
+    if (st->sasl->task) {
+        ngx_xmpp_store_login_failed(st->worker->store, &st->sasl->attempt);
+    }
+
     pool = st->sasl->pool;
     st->sasl = NULL;
 
@@ -359,16 +389,22 @@ ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st)
 }
 
 
-/*
- * One line for a failure, whose address stands before what the client chose.
- * nginx writes messages as they are, so the name must not end the line or the
- * quotes: a prepared one cannot (RFC 7622, 3.3), any other is escaped.
- */
+/* was it a try to be somebody, or did it prove nothing?  1 or 0 */
+
+static ngx_uint_t
+ngx_xmpp_sasl_failed(ngx_int_t failure)
+{
+    return failure == NGX_XMPP_SASL_NOT_AUTHORIZED
+           || failure == NGX_XMPP_SASL_INVALID_AUTHZID;
+}
+
+
+/* one line for a failure; the address stands before what the client chose */
 
 static void
 ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure)
 {
-    u_char            *p, name[4 * NGX_XMPP_SASL_LOG_NAME + sizeof("...")];
+    u_char            *p, name[NGX_XMPP_SASL_LOG_LEN];
     ngx_str_t          mechanism;
     ngx_uint_t         level;
     ngx_connection_t  *c;
@@ -380,18 +416,27 @@ ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure)
 
     if (st->sasl) {
         mechanism = st->sasl->mechanism->name;
-
-        p = ngx_xmpp_log_escape(p, NGX_XMPP_SASL_LOG_NAME, &st->sasl->user,
-                                st->sasl->unnamed);
+        p = ngx_xmpp_sasl_log_name(st->sasl, p);
     }
 
-    level = (failure == NGX_XMPP_SASL_NOT_AUTHORIZED
-             || failure == NGX_XMPP_SASL_INVALID_AUTHZID)
-            ? NGX_LOG_ERR : NGX_LOG_INFO;
+    level = ngx_xmpp_sasl_failed(failure) ? NGX_LOG_ERR : NGX_LOG_INFO;
 
     ngx_log_error(level, c->log, 0,
                   "xmpp login failed: client %V, mechanism %V, condition %V, "
                   "jid \"%*s@%V\"", &c->addr_text, &mechanism,
                   &ngx_xmpp_sasl_failures[failure], (size_t) (p - name), name,
                   &st->host->name);
+}
+
+
+/*
+ * nginx writes messages as they are, so the name must not end the line or the
+ * quotes: a prepared one cannot (RFC 7622, 3.3), any other is escaped.
+ */
+
+u_char *
+ngx_xmpp_sasl_log_name(ngx_xmpp_sasl_t *sasl, u_char *p)
+{
+    return ngx_xmpp_log_escape(p, NGX_XMPP_SASL_LOG_NAME, &sasl->user,
+                               sasl->unnamed);
 }

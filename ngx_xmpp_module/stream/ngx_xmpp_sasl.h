@@ -64,6 +64,8 @@ struct ngx_xmpp_sasl_s {
     ngx_xmpp_stream_t          *stream;
     ngx_xmpp_sasl_mechanism_t  *mechanism;
 
+    ngx_xmpp_store_attempt_t    attempt;        /* for its limits */
+
     ngx_str_t                   user;           /* prepared localpart */
     ngx_str_t                   out;            /* to be base64 encoded */
 
@@ -102,6 +104,15 @@ ngx_int_t ngx_xmpp_sasl_abort(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 
 /* the mechanism's answer came later; sasl may be gone afterwards */
 void ngx_xmpp_sasl_done(ngx_xmpp_sasl_t *sasl, ngx_int_t rc);
+
+/*
+ * Writes the user's name as it is shown in the log to p, which has room for
+ * NGX_XMPP_SASL_LOG_LEN; the end.  It ends no line and no quotes, cut after
+ * NGX_XMPP_SASL_LOG_NAME octets.
+ */
+#define NGX_XMPP_SASL_LOG_NAME  128
+#define NGX_XMPP_SASL_LOG_LEN   (4 * NGX_XMPP_SASL_LOG_NAME + 3)
+u_char *ngx_xmpp_sasl_log_name(ngx_xmpp_sasl_t *sasl, u_char *p);
 
 
 /* ngx_xmpp_sasl_user.c */

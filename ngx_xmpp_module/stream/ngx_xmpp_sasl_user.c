@@ -7,7 +7,7 @@
  *
  * The exchange waits parked; its pool, which dies with it, holds the request.
  * A name that cannot exist, an unknown one and a known one take the same way
- * (RFC 6120, 6.5.10).
+ * (RFC 6120, 6.5.10), and are refused alike where too many have failed.
  */
 
 
@@ -16,6 +16,8 @@
 
 static ngx_int_t ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl,
     ngx_str_t *authzid);
+static ngx_int_t ngx_xmpp_sasl_account(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *bare);
 static void ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res);
 
 
@@ -24,7 +26,6 @@ ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
     ngx_str_t *authzid, ngx_str_t *field)
 {
     ngx_int_t           rc;
-    ngx_str_t           tag;
     ngx_xmpp_jid_t      jid;
     ngx_xmpp_stream_t  *st;
 
@@ -61,13 +62,13 @@ ngx_xmpp_sasl_lookup(ngx_xmpp_sasl_t *sasl, ngx_str_t *name,
     if (ngx_xmpp_jid_make(sasl->pool, &sasl->user, &st->host->name, NULL,
                           &jid)
         != NGX_OK
-        || ngx_xmpp_store_tag(sasl->pool, &jid.bare, &tag) != NGX_OK)
+        || ngx_xmpp_sasl_account(sasl, &jid.bare) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (ngx_xmpp_store_credentials(st->worker->store, sasl->pool, &tag, field,
-                                   ngx_xmpp_sasl_keys, sasl)
+    if (ngx_xmpp_store_login(st->worker->store, sasl->pool, field,
+                             &sasl->attempt, ngx_xmpp_sasl_keys, sasl)
         == NULL)
     {
         return NGX_ERROR;
@@ -107,6 +108,58 @@ ngx_xmpp_sasl_authzid(ngx_xmpp_sasl_t *sasl, ngx_str_t *authzid)
 }
 
 
+/*
+ * What the attempt is about: an account's bare JID, which need not be one,
+ * under the names that Redis and the log have for it.  NGX_OK or NGX_ERROR.
+ */
+
+static ngx_int_t
+ngx_xmpp_sasl_account(ngx_xmpp_sasl_t *sasl, ngx_str_t *bare)
+{
+    u_char                    *p;
+    ngx_str_t                  none, *host;
+    ngx_xmpp_store_attempt_t  *at;
+
+    at = &sasl->attempt;
+    host = &sasl->stream->host->name;
+
+    if (ngx_xmpp_store_tag(sasl->pool, bare, &at->tag) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (at->network.len == 0) {
+        return NGX_OK;
+    }
+
+    ngx_str_set(&none, "");
+
+    if (ngx_xmpp_network_tally(at->tallies[NGX_XMPP_STORE_TALLY_ACCOUNT],
+                               NGX_XMPP_TALLY_ACCOUNT, bare, &none)
+        != NGX_OK
+        || ngx_xmpp_network_tally(at->tallies[NGX_XMPP_STORE_TALLY_BOTH],
+                                  NGX_XMPP_TALLY_BOTH, bare, &at->network)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(sasl->pool, NGX_XMPP_SASL_LOG_LEN + 1 + host->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    at->jid.data = p;
+
+    p = ngx_xmpp_sasl_log_name(sasl, p);
+    *p++ = '@';
+    p = ngx_cpymem(p, host->data, host->len);
+
+    at->jid.len = p - at->jid.data;
+
+    return NGX_OK;
+}
+
+
 static void
 ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res)
 {
@@ -114,6 +167,11 @@ ngx_xmpp_sasl_keys(void *data, ngx_xmpp_store_result_t *res)
 
     ngx_int_t   rc;
     ngx_str_t  *stored;
+
+    if (res->rc == NGX_ABORT) {
+        ngx_xmpp_sasl_done(sasl, NGX_XMPP_SASL_TEMPORARY);
+        return;
+    }
 
     if (res->rc != NGX_OK && res->rc != NGX_DECLINED) {
         ngx_xmpp_sasl_done(sasl, NGX_ERROR);

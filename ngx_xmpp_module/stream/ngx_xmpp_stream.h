@@ -53,4 +53,10 @@ size_t ngx_xmpp_stream_error_write(u_char *p, ngx_xmpp_stream_error_e error,
     const char *text);
 
 
+/* ngx_xmpp_login_limit_module.c */
+
+ngx_int_t ngx_xmpp_login_limit_client(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_xmpp_store_attempt_t *at);
+
+
 #endif /* _NGX_XMPP_STREAM_H_INCLUDED_ */
