@@ -47,7 +47,9 @@ class Client(slixmpp.ClientXMPP):
         for name in ("session_start", "presence", "message", "disconnected"):
             self.add_event_handler(name, getattr(self, "on_" + name))
 
-        for name in ("failed_auth", "failed_all_auth", "connection_failed",
+        # not failed_auth: another mechanism may do
+
+        for name in ("failed_all_auth", "connection_failed",
                      "ssl_invalid_chain", "stream_error"):
             self.add_event_handler(name, self.failure(name))
 
