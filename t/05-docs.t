@@ -301,6 +301,9 @@ sub default_of {
     return $d->{setter} eq 'ngx_conf_set_str_slot' ? undef : 'unknown'
         unless defined $value;
 
+    ($value) = map { /^#define $value +(\d+)$/m } values %text
+        if $value =~ /^NGX_XMPP_\w+$/ && !%names;
+
     return $value ? 'on' : 'off'
         if $d->{setter} eq 'ngx_conf_set_flag_slot';
 

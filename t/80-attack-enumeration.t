@@ -18,7 +18,7 @@ use Test::More;
 use Test::XMPP;
 use Time::HiRes qw/ time /;
 
-my $t = Test::XMPP->new(workers => 1, users => [ qw/ alice bob carol / ]);
+my $t = Test::XMPP->new(workers => 1, users => []);
 
 $t->only_ours('measures our server');
 
@@ -27,6 +27,7 @@ $t->config(<<'EOF_CONF');
 events { worker_connections 1024; }
 stream {
     xmpp_redis unix:%%REDIS%%;
+    xmpp_sasl_iterations     5000;
     xmpp_login_limit_address 0;
     xmpp_login_limit_account %%LIMIT%%;
 
@@ -51,6 +52,10 @@ $t->config($config =~ s/%%LIMIT%%/100000/r);
 $t->run();
 
 my $redis = $t->redis();
+
+# accounts as xmppctl makes them by that nginx.conf
+
+add($_) for qw/ alice bob carol /;
 
 # an account that has keys for one mechanism only
 
@@ -121,7 +126,8 @@ for my $mechanism ('SCRAM-SHA-256', 'SCRAM-SHA-512') {
         }
     }
 
-    is(keys %shape, 1, "$mechanism: one shape of all challenges");
+    is(join('; ', keys %shape), '40 24 5000',
+       "$mechanism: one shape of all challenges");
     is(join(' ', sort values %salt), '2 2 2 2',
        "$mechanism: RFC 5802, 9: salts that differ, and stay");
 }
@@ -177,6 +183,17 @@ $t->done();
 
 
 ###############################################################################
+
+sub add {
+    my ($user) = @_;
+
+    my $conf = $t->host()->prefix() . '/nginx.conf';
+    my ($status, $output) = $t->xmppctl("$user-secret", '-c', $conf,
+                                        'adduser', "$user\@localhost");
+
+    is($status, 0, "$user is made") or diag($output);
+}
+
 
 # A client under TLS at an address that is counted
 

@@ -19,10 +19,6 @@
 
 #define NGX_XMPP_CTL_DEFAULT_CONF  "/etc/nginx/nginx.conf"
 
-/* RFC 7677, 4: at least 4096; what is beyond would stall each login */
-#define NGX_XMPP_CTL_ITERATIONS_MIN  4096
-#define NGX_XMPP_CTL_ITERATIONS_MAX  10000000
-
 #define NGX_XMPP_CTL_DB_MAX          1000000
 
 #define NGX_XMPP_CTL_OPT_HELP        1
@@ -114,7 +110,8 @@ static const char  ngx_xmpp_ctl_help_options[] =
     "  -p PREFIX       of all keys, as xmpp_redis_prefix (xmpp)\n";
 
 static const char  ngx_xmpp_ctl_help_iterations[] =
-    "  --iterations N  PBKDF2 rounds, 4096 or more (10000)\n";
+    "  --iterations N  PBKDF2 rounds, 4096 or more (xmpp_sasl_iterations,\n"
+    "                  else 10000)\n";
 
 static const char  ngx_xmpp_ctl_help_status[] =
     "  --help          this text\n"
@@ -222,8 +219,8 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
             break;
 
         case NGX_XMPP_CTL_OPT_ITERATIONS:
-            status = ngx_xmpp_ctl_number(optarg, NGX_XMPP_CTL_ITERATIONS_MIN,
-                                         NGX_XMPP_CTL_ITERATIONS_MAX,
+            status = ngx_xmpp_ctl_number(optarg, NGX_XMPP_SCRAM_ITERATIONS_MIN,
+                                         NGX_XMPP_SCRAM_ITERATIONS_MAX,
                                          "--iterations", &ctl->iterations);
             break;
 
@@ -299,13 +296,22 @@ ngx_xmpp_ctl_run(ngx_xmpp_ctl_t *ctl, ngx_uint_t help, int argc, char **argv)
         return ngx_xmpp_ctl_usage(cmd);
     }
 
-    if (ctl->iterations == 0) {
-        ctl->iterations = NGX_XMPP_SCRAM_ITERATIONS;
-    }
+    ctl->iterations_conf = NGX_XMPP_SCRAM_ITERATIONS;
 
     status = ngx_xmpp_ctl_settings(ctl);
     if (status != NGX_XMPP_CTL_OK) {
         return status;
+    }
+
+    if (ctl->iterations == 0) {
+        ctl->iterations = ctl->iterations_conf;
+
+    } else if (ctl->hosts_known && ctl->iterations != ctl->iterations_conf) {
+        (void) fprintf(stderr, "xmppctl: warning: names without an account are"
+                       " shown %lu rounds, so that one with %lu can be told"
+                       " from them; see xmpp_sasl_iterations\n",
+                       (unsigned long) ctl->iterations_conf,
+                       (unsigned long) ctl->iterations);
     }
 
     return cmd->handler(ctl, argc, argv);

@@ -65,6 +65,7 @@ typedef struct {
     ngx_uint_t             iterations;
 
     /* of nginx.conf, or of the options above */
+    ngx_uint_t             iterations_conf;
     ngx_str_t              redis_url;
     ngx_str_t              redis_user;
     const char            *password_file;

@@ -1,7 +1,7 @@
 
 /*
- * What nginx.conf tells xmppctl: xmpp_redis, what goes with it, and the names
- * of xmpp_host, all of them children of stream{}.
+ * What nginx.conf tells xmppctl: xmpp_redis, what goes with it, the names of
+ * xmpp_host, and the rounds of PBKDF2, all of them children of stream{}.
  *
  * The file is read by nginx's own lexical rules - quotes, backslashes,
  * comments, "${", nested blocks - and includes are followed where they may
@@ -11,6 +11,7 @@
  *
  *   main --- stream { --- xmpp_host NAME { ... }
  *        \            \__ xmpp_redis...;         ngx_xmpp_ctl_conf_redis.c
+ *         \           \__ xmpp_sasl_iterations N;
  *         \__ other { ... }                       skipped, depth is counted
  */
 
@@ -19,6 +20,7 @@
 #include <ngx_core.h>
 #include <glob.h>
 #include "ngx_xmpp_ctl.h"
+#include "ngx_xmpp_scram.h"
 
 
 #define NGX_XMPP_CTL_CONF_MAX      (16 * 1024 * 1024)
@@ -76,6 +78,7 @@ static int ngx_xmpp_ctl_conf_file(ngx_xmpp_ctl_conf_t *parent,
 static int ngx_xmpp_ctl_conf_load(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_parse(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_directive(ngx_xmpp_ctl_conf_t *cf);
+static int ngx_xmpp_ctl_conf_iterations(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_block(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_block_end(ngx_xmpp_ctl_conf_t *cf);
 static int ngx_xmpp_ctl_conf_include(ngx_xmpp_ctl_conf_t *cf);
@@ -292,9 +295,46 @@ ngx_xmpp_ctl_conf_directive(ngx_xmpp_ctl_conf_t *cf)
         return NGX_XMPP_CTL_OK;
     }
 
+    if (ngx_xmpp_ctl_conf_is(&cf->words[0], "xmpp_sasl_iterations")) {
+        return ngx_xmpp_ctl_conf_iterations(cf);
+    }
+
     err = ngx_xmpp_ctl_conf_redis(cf->ctl, cf->nwords, cf->words, cf->dir);
 
     return err ? ngx_xmpp_ctl_conf_fail(cf, err) : NGX_XMPP_CTL_OK;
+}
+
+
+/* xmpp_sasl_iterations NUMBER */
+
+static int
+ngx_xmpp_ctl_conf_iterations(ngx_xmpp_ctl_conf_t *cf)
+{
+    size_t       i;
+    ngx_str_t   *word;
+    ngx_uint_t   n;
+
+    word = &cf->words[1];
+    n = 0;
+
+    for (i = 0; i < word->len && n <= NGX_XMPP_SCRAM_ITERATIONS_MAX; i++) {
+
+        if (word->data[i] < '0' || word->data[i] > '9') {
+            n = 0;
+            break;
+        }
+
+        n = n * 10 + (word->data[i] - '0');
+    }
+
+    if (n < NGX_XMPP_SCRAM_ITERATIONS_MIN || n > NGX_XMPP_SCRAM_ITERATIONS_MAX)
+    {
+        return ngx_xmpp_ctl_conf_fail(cf, "invalid \"xmpp_sasl_iterations\"");
+    }
+
+    cf->ctl->iterations_conf = n;
+
+    return NGX_XMPP_CTL_OK;
 }
 
 

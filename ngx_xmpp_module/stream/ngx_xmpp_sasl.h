@@ -95,6 +95,8 @@ ngx_int_t ngx_xmpp_sasl_binding_write(ngx_xmpp_stream_t *st,
 ngx_int_t ngx_xmpp_sasl_binding(ngx_xmpp_sasl_t *sasl, ngx_str_t *type,
     ngx_str_t *data);
 
+ngx_uint_t ngx_xmpp_sasl_iterations(ngx_xmpp_stream_t *st);
+
 
 /* ngx_xmpp_sasl.c */
 

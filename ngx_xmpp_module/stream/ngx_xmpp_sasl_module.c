@@ -16,6 +16,7 @@ typedef struct {
     ngx_flag_t                  enable;
     ngx_uint_t                  mechanisms;     /* bits */
     ngx_flag_t                  binding;        /* -PLUS is offered */
+    ngx_uint_t                  iterations;     /* of who is not there */
 } ngx_xmpp_sasl_conf_t;
 
 
@@ -80,6 +81,12 @@ static ngx_conf_bitmask_t  ngx_xmpp_sasl_mechanism_bits[] = {
 };
 
 
+static ngx_conf_num_bounds_t  ngx_xmpp_sasl_iterations_bounds = {
+    ngx_conf_check_num_bounds,
+    NGX_XMPP_SCRAM_ITERATIONS_MIN, NGX_XMPP_SCRAM_ITERATIONS_MAX
+};
+
+
 static ngx_command_t  ngx_xmpp_sasl_commands[] = {
 
     { ngx_string("xmpp_sasl_mechanisms"),
@@ -95,6 +102,13 @@ static ngx_command_t  ngx_xmpp_sasl_commands[] = {
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_sasl_conf_t, binding),
       NULL },
+
+    { ngx_string("xmpp_sasl_iterations"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_sasl_conf_t, iterations),
+      &ngx_xmpp_sasl_iterations_bounds },
 
       ngx_null_command
 };
@@ -204,6 +218,7 @@ ngx_xmpp_sasl_create_conf(ngx_conf_t *cf)
     }
 
     conf->enable = 1;
+    conf->iterations = NGX_CONF_UNSET_UINT;
     conf->binding = NGX_CONF_UNSET;
 
     return conf;
@@ -223,6 +238,8 @@ ngx_xmpp_sasl_merge_conf(ngx_conf_t *cf, void *parent, void *child)
                                   |NGX_XMPP_SASL_SCRAM_SHA1
                                   |NGX_XMPP_SASL_PLAIN));
     ngx_conf_merge_value(conf->binding, prev->binding, 1);
+    ngx_conf_merge_uint_value(conf->iterations, prev->iterations,
+                              NGX_XMPP_SCRAM_ITERATIONS);
 
     return NGX_CONF_OK;
 }
@@ -360,4 +377,17 @@ ngx_xmpp_sasl_bound(ngx_xmpp_host_t *h)
     conf = ngx_xmpp_host_conf(h, ngx_xmpp_sasl_module);
 
     return conf->binding;
+}
+
+
+/* the rounds of PBKDF2 that a name without an account is shown */
+
+ngx_uint_t
+ngx_xmpp_sasl_iterations(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_sasl_conf_t  *conf;
+
+    conf = ngx_xmpp_host_conf(st->host, ngx_xmpp_sasl_module);
+
+    return conf->iterations;
 }

@@ -227,6 +227,6 @@ ngx_xmpp_sasl_scram_stored(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored)
     ngx_sprintf(salt.data, "%V@%V", &sasl->user, &sasl->stream->host->name);
 
     return ngx_xmpp_scram_keys_fake(hash, secret, &salt,
-                                    NGX_XMPP_SCRAM_ITERATIONS,
+                                    ngx_xmpp_sasl_iterations(sasl->stream),
                                     &sasl->scram.keys);
 }

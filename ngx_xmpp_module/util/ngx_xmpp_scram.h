@@ -23,6 +23,10 @@
 #define NGX_XMPP_SCRAM_SALT            16    /* octets of a new or fake salt */
 #define NGX_XMPP_SCRAM_ITERATIONS      10000
 
+/* RFC 7677, 4: at least 4096; what is beyond would stall each login */
+#define NGX_XMPP_SCRAM_ITERATIONS_MIN  4096
+#define NGX_XMPP_SCRAM_ITERATIONS_MAX  10000000
+
 /* what the server does with channel binding, RFC 5802, 6 */
 #define NGX_XMPP_SCRAM_CB_NONE         0     /* no -PLUS offered */
 #define NGX_XMPP_SCRAM_CB_OFFERED      1     /* -PLUS offered, not chosen */
