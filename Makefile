@@ -27,6 +27,8 @@ TLS_PORT       ?= 5223
 RUN_DIR        ?=
 
 TESTS          ?= t/*.t
+FUZZ           ?=
+FUZZ_TIME      ?= 60
 NGX_SRCS       ?=
 
 
@@ -59,12 +61,12 @@ endif
 MAKEOVERRIDES   =
 export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX_BIN
 export STATIC FULL SANITIZE NGX_SRCS BUILD PREFIX DESTDIR
-export DOMAIN PORT TLS_PORT RUN_DIR TESTS
+export DOMAIN PORT TLS_PORT RUN_DIR TESTS FUZZ FUZZ_TIME
 
 
 .DEFAULT_GOAL  := all
-.PHONY:         all help configure nginx xmppctl unit run test matrix style \
-                install uninstall clean
+.PHONY:         all help configure nginx xmppctl unit fuzzers fuzz run test \
+                matrix style install uninstall clean
 
 all:            nginx xmppctl
 
@@ -127,10 +129,38 @@ $(out)/unit/%.o: %.c $(objs)/.configured | configure
 
 .PRECIOUS:      $(out)/unit/%.o
 
--include        $(wildcard $(out)/ctl/*/*.d $(out)/unit/*/*/*.d)
+
+# the fuzzers, by clang's libFuzzer: each takes what it needs of a library
+
+fuzz_bin        = $(patsubst t/fuzz/%.c,$(out)/fuzz/%, \
+                  $(wildcard t/fuzz/fuzz_*.c))
+fuzz_src       := $(wildcard $(mod)/util/*.c $(mod)/xml/*.c) \
+                  $(mod)/redis/ngx_xmpp_redis_url.c \
+                  $(mod)/store/ngx_xmpp_store_bell.c \
+                  $(mod)/ctl/ngx_xmpp_ctl_nginx.c
+fuzz_obj        = $(fuzz_src:%.c=$(out)/fuzz/%.o)
+fuzz_flags      = -O1 -g $(sanitizers) -fno-sanitize-recover=undefined
+
+fuzzers:        $(fuzz_bin)
+
+$(out)/fuzz/fuzz_%: $(out)/fuzz/t/fuzz/fuzz_%.o $(out)/fuzz/fuzz.a
+	$(Q)clang $(fuzz_flags) -fsanitize=fuzzer -o $@ $^ \
+	    -lxml2 -licuuc -lcrypto
+
+$(out)/fuzz/fuzz.a: $(fuzz_obj)
+	$(Q)rm -f $@ && ar rc $@ $^
+
+$(out)/fuzz/%.o: %.c $(objs)/.configured | configure
+	@mkdir -p $(@D)
+	$(Q)clang $(fuzz_flags) -fsanitize=fuzzer-no-link $(plain) -c -o $@ $<
+
+.PRECIOUS:      $(out)/fuzz/%.o $(out)/fuzz/fuzz.a
+
+-include        $(wildcard $(out)/ctl/*/*.d $(out)/unit/*/*/*.d \
+                  $(out)/fuzz/*/*/*.d)
 
 
-run test matrix install uninstall:
+run test fuzz matrix install uninstall:
 	@.make/$@
 
 style:

@@ -119,3 +119,7 @@ if [ -z "${NGX_SRC-}" ] || ! command -v "$NGINX_BIN" > /dev/null; then
     build_packages+=( nginx libnginx-mod-stream nginx-dev )
     test_packages+=( libnginx-mod-nchan )
 fi
+
+# libFuzzer, of the clang that is there
+clang_version=$(clang -dumpversion 2>/dev/null)
+fuzz_packages=( "libclang-rt-${clang_version%%.*}-dev" )

@@ -37,8 +37,6 @@ static void ngx_xmpp_store_agreed(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
     ngx_str_t *message);
-static ngx_int_t ngx_xmpp_store_number(u_char **pos, u_char *last,
-    uint64_t *n);
 static void ngx_xmpp_store_post_send(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_str_t *tag,
     ngx_xmpp_store_handler_pt handler, void *data);
@@ -276,82 +274,25 @@ ngx_xmpp_store_agreed(void *data, redisReply *reply,
 }
 
 
-/*
- * A bell: "1" kind " " number " " previous " " epoch " " targets "\n" body.
- * One that does not parse comes from a stranger or a later release.
- */
-
 static void
 ngx_xmpp_store_message(void *data, ngx_str_t *channel, ngx_str_t *message)
 {
     ngx_xmpp_store_t *store = data;
 
-    u_char                 *p, *last, *end;
-    ngx_xmpp_store_bell_t   bell;
+    ngx_xmpp_store_bell_t  bell;
 
     if (ngx_xmpp_store_channel_tag(store, channel, &bell.tag) != NGX_OK) {
         return;
     }
 
-    p = message->data;
-    last = p + message->len;
-
-    if (last - p < 3 || p[0] != '1') {
-        goto invalid;
+    if (ngx_xmpp_store_bell_parse(message, &bell) != NGX_OK) {
+        ngx_log_error(NGX_LOG_WARN, store->log, 0,
+                      "xmpp ignored a message that it cannot read on the Redis "
+                      "channel \"%V\"", channel);
+        return;
     }
-
-    bell.kind = p[1];
-    p += 2;
-
-    if (ngx_xmpp_store_number(&p, last, &bell.number) != NGX_OK
-        || ngx_xmpp_store_number(&p, last, &bell.previous) != NGX_OK
-        || ngx_xmpp_store_number(&p, last, &bell.epoch) != NGX_OK
-        || p == last || *p != ' ')
-    {
-        goto invalid;
-    }
-
-    p++;
-
-    end = ngx_strlchr(p, last, '\n');
-    if (end == NULL) {
-        goto invalid;
-    }
-
-    bell.targets.data = p;
-    bell.targets.len = end - p;
-    bell.body.data = end + 1;
-    bell.body.len = last - end - 1;
 
     store->bell(store->data, &bell);
-    return;
-
-invalid:
-
-    ngx_log_error(NGX_LOG_WARN, store->log, 0,
-                  "xmpp ignored a message that it cannot read on the Redis "
-                  "channel \"%V\"", channel);
-}
-
-
-static ngx_int_t
-ngx_xmpp_store_number(u_char **pos, u_char *last, uint64_t *n)
-{
-    u_char  *p;
-
-    p = *pos;
-
-    if (last - p < 2 || *p++ != ' ' || *p < '0' || *p > '9') {
-        return NGX_ERROR;
-    }
-
-    for (*n = 0; p < last && *p >= '0' && *p <= '9'; p++) {
-        *n = *n * 10 + (*p - '0');
-    }
-
-    *pos = p;
-
-    return NGX_OK;
 }
 
 

@@ -39,7 +39,7 @@ typedef struct {
     u_char                    kind;           /* NGX_XMPP_BELL_* */
     uint64_t                  number;         /* of this bell, per account */
     uint64_t                  previous;       /* the one before */
-    ngx_str_t                 targets;        /* "sid:epoch sid:epoch" */
+    ngx_str_t                 targets;        /* "sid:epoch,sid:epoch" */
     uint64_t                  epoch;          /* CONFLICT: the winner's */
     ngx_str_t                 body;           /* stanza, or the resource */
 } ngx_xmpp_store_bell_t;

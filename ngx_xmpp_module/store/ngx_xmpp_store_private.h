@@ -130,5 +130,9 @@ void ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
 void ngx_xmpp_store_post_told(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_xmpp_store_handler_pt handler, void *data);
 
+/* ngx_xmpp_store_bell.c */
+ngx_int_t ngx_xmpp_store_bell_parse(ngx_str_t *message,
+    ngx_xmpp_store_bell_t *bell);
+
 
 #endif /* _NGX_XMPP_STORE_PRIVATE_H_INCLUDED_ */
