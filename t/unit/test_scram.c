@@ -280,7 +280,7 @@ main(void)
 {
     ngx_uint_t  i;
 
-    tap_plan(test_n(test_exchanges) * 7 + 4 + test_n(test_firsts) + 6
+    tap_plan(test_n(test_exchanges) * 7 + 4 + test_n(test_firsts) + 9 + 6
              + test_n(test_finals) + 5 + test_n(test_keys_bads) + 1 + 8 + 5);
 
     for (i = 0; i < test_n(test_exchanges); i++) {
