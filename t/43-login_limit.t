@@ -29,7 +29,7 @@ stream {
     xmpp_login_limit_account 4;
     xmpp_login_limit_time 300s;
 
-    geo $office { default 0; 198.51.100.0/24 1; }
+    map $remote_addr $office { default 0; 198.51.100.7 1; }
 
     xmpp_host localhost {
         ssl_certificate     %%TESTDIR%%/localhost.pem;

@@ -30,7 +30,7 @@
 /* milliseconds for which a worker's own count is believed */
 #define NGX_XMPP_STORE_TALLY_TIME     5000
 
-/* counters in Redis at most: about 6 MB */
+/* counters in Redis at most: about 5 MB */
 #define NGX_XMPP_STORE_TALLIES_MAX    "65536"
 
 /* days after which a network is not known any more, if unused */
