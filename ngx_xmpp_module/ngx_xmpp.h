@@ -179,6 +179,9 @@ typedef enum {
 
 #define NGX_XMPP_BINDING_MAX            64      /* bytes */
 
+/* names of a certificate (RFC 6120, 13.7.1.4; RFC 5280, 4.2.1.6) */
+#define NGX_XMPP_CERTIFICATE_XMPPADDR   0x02
+#define NGX_XMPP_CERTIFICATE_EMAIL      0x04
 
 typedef struct {
     ngx_str_t                   name;
@@ -209,6 +212,14 @@ typedef struct {
      */
     size_t                    (*binding)(ngx_xmpp_stream_t *st,
                                     ngx_xmpp_binding_e type, u_char *buf);
+
+    /*
+     * Adds the names, ngx_str_t of any bytes, of the client's certificate,
+     * of these kinds; none if it was not verified for st->host
+     */
+    ngx_int_t                 (*names)(ngx_xmpp_stream_t *st,
+                                    ngx_pool_t *pool, ngx_uint_t kinds,
+                                    ngx_array_t *names);
 
     /* TLS has begun; it does when st->securing and all is written */
     void                      (*secured)(ngx_xmpp_stream_t *st);

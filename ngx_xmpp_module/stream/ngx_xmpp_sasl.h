@@ -80,6 +80,9 @@ struct ngx_xmpp_sasl_s {
 
 /* ngx_xmpp_sasl_module.c */
 
+/* which names of certificates the host takes, NGX_XMPP_CERTIFICATE_* */
+ngx_uint_t ngx_xmpp_sasl_external(ngx_xmpp_host_t *h);
+
 ngx_xmpp_sasl_mechanism_t *ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st,
     ngx_str_t *name, ngx_int_t *failure);
 ngx_uint_t ngx_xmpp_sasl_offers_plus(ngx_xmpp_stream_t *st);
@@ -139,6 +142,11 @@ ngx_int_t ngx_xmpp_sasl_scram_stored(ngx_xmpp_sasl_t *sasl,
 
 /* the mechanisms, a file each */
 
+ngx_uint_t ngx_xmpp_sasl_external_available(ngx_xmpp_stream_t *st,
+    ngx_xmpp_sasl_mechanism_t *m);
+ngx_int_t ngx_xmpp_sasl_external_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
+ngx_int_t ngx_xmpp_sasl_external_keys(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *stored);
 ngx_int_t ngx_xmpp_sasl_scram_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
 ngx_int_t ngx_xmpp_sasl_scram_plus_step(ngx_xmpp_sasl_t *sasl,
     ngx_str_t *data);

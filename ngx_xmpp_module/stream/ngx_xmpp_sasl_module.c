@@ -17,6 +17,7 @@ typedef struct {
     ngx_uint_t                  mechanisms;     /* bits */
     ngx_flag_t                  binding;        /* -PLUS is offered */
     ngx_uint_t                  iterations;     /* of who is not there */
+    ngx_uint_t                  external;       /* names, bits */
 } ngx_xmpp_sasl_conf_t;
 
 
@@ -30,6 +31,7 @@ static ngx_int_t ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_xmpp_xml_t *features);
 
 
+#define NGX_XMPP_SASL_EXTERNAL        0x20
 #define NGX_XMPP_SASL_SCRAM_SHA512    0x02
 #define NGX_XMPP_SASL_SCRAM_SHA256    0x04
 #define NGX_XMPP_SASL_SCRAM_SHA1      0x08
@@ -39,6 +41,10 @@ static ngx_int_t ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
 /* the strongest first, RFC 6120, 6.3.3 */
 
 static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
+
+    { ngx_string("EXTERNAL"), NGX_XMPP_SASL_EXTERNAL, 0, 1,
+      ngx_xmpp_sasl_external_available,
+      ngx_xmpp_sasl_external_step, ngx_xmpp_sasl_external_keys },
 
     { ngx_string("SCRAM-SHA-512-PLUS"), NGX_XMPP_SASL_SCRAM_SHA512,
       NGX_XMPP_SCRAM_SHA512, 1, ngx_xmpp_sasl_binding_available,
@@ -73,6 +79,7 @@ static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
 
 
 static ngx_conf_bitmask_t  ngx_xmpp_sasl_mechanism_bits[] = {
+    { ngx_string("EXTERNAL"), NGX_XMPP_SASL_EXTERNAL },
     { ngx_string("SCRAM-SHA-512"), NGX_XMPP_SASL_SCRAM_SHA512 },
     { ngx_string("SCRAM-SHA-256"), NGX_XMPP_SASL_SCRAM_SHA256 },
     { ngx_string("SCRAM-SHA-1"), NGX_XMPP_SASL_SCRAM_SHA1 },
@@ -84,6 +91,13 @@ static ngx_conf_bitmask_t  ngx_xmpp_sasl_mechanism_bits[] = {
 static ngx_conf_num_bounds_t  ngx_xmpp_sasl_iterations_bounds = {
     ngx_conf_check_num_bounds,
     NGX_XMPP_SCRAM_ITERATIONS_MIN, NGX_XMPP_SCRAM_ITERATIONS_MAX
+};
+
+
+static ngx_conf_bitmask_t  ngx_xmpp_sasl_external_bits[] = {
+    { ngx_string("xmppaddr"), NGX_XMPP_CERTIFICATE_XMPPADDR },
+    { ngx_string("email"), NGX_XMPP_CERTIFICATE_EMAIL },
+    { ngx_null_string, 0 }
 };
 
 
@@ -110,6 +124,13 @@ static ngx_command_t  ngx_xmpp_sasl_commands[] = {
       offsetof(ngx_xmpp_sasl_conf_t, iterations),
       &ngx_xmpp_sasl_iterations_bounds },
 
+    { ngx_string("xmpp_sasl_external"),
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_1MORE,
+      ngx_xmpp_conf_set_bitmask_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_sasl_conf_t, external),
+      &ngx_xmpp_sasl_external_bits },
+
       ngx_null_command
 };
 
@@ -126,6 +147,8 @@ static ngx_xmpp_xep_t  ngx_xmpp_sasl_xeps[] = {
     { 9266, NULL, "complete" },
     { 440, "1.0.0", "complete" },
     { 4616, NULL, "complete" },
+    { 4422, NULL, "appendix A" },
+    { 178, "1.2", "of clients" },
     ngx_xmpp_null_xep
 };
 
@@ -233,6 +256,7 @@ ngx_xmpp_sasl_merge_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_bitmask_value(conf->mechanisms, prev->mechanisms,
                                  (NGX_CONF_BITMASK_SET
+                                  |NGX_XMPP_SASL_EXTERNAL
                                   |NGX_XMPP_SASL_SCRAM_SHA512
                                   |NGX_XMPP_SASL_SCRAM_SHA256
                                   |NGX_XMPP_SASL_SCRAM_SHA1
@@ -241,7 +265,22 @@ ngx_xmpp_sasl_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->iterations, prev->iterations,
                               NGX_XMPP_SCRAM_ITERATIONS);
 
+    ngx_conf_merge_bitmask_value(conf->external, prev->external,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_XMPP_CERTIFICATE_XMPPADDR));
+
     return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_xmpp_sasl_external(ngx_xmpp_host_t *h)
+{
+    ngx_xmpp_sasl_conf_t  *conf;
+
+    conf = ngx_xmpp_host_conf(h, ngx_xmpp_sasl_module);
+
+    return conf->external;
 }
 
 

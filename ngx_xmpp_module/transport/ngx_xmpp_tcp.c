@@ -48,6 +48,7 @@ const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     ngx_xmpp_tcp_close,
     ngx_xmpp_tcp_resume,
     ngx_xmpp_tls_binding,
+    ngx_xmpp_tls_names,
     ngx_xmpp_tls_secured,
     ngx_xmpp_tcp_ready,
     ngx_xmpp_tcp_flush_posted

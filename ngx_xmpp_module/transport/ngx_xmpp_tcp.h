@@ -53,7 +53,15 @@ size_t ngx_xmpp_tls_binding(ngx_xmpp_stream_t *st, ngx_xmpp_binding_e type,
     u_char *buf);
 void ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st);
 
-/* SNI, ALPN for the contexts of our listeners; NGX_OK or NGX_ERROR */
+/* names of the client's certificate: see ngx_xmpp_transport_t */
+ngx_int_t ngx_xmpp_tls_names(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_uint_t kinds, ngx_array_t *names);
+
+/* who may resume which session; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_xmpp_tls_session_init(ngx_conf_t *cf,
+    ngx_xmpp_main_conf_t *xmcf);
+
+/* SNI, ALPN, sessions for the contexts of our listeners; NGX_OK or NGX_ERROR */
 ngx_int_t ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf);
 
 

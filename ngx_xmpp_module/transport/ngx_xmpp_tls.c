@@ -67,7 +67,7 @@ ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
         }
     }
 
-    return NGX_OK;
+    return ngx_xmpp_tls_session_init(cf, xmcf);
 }
 
 

@@ -128,7 +128,7 @@ sub run {
 
     return $self unless $self->ours();
 
-    my $ca = Test::XMPP::CA->new($self->{dir});
+    my $ca = $self->{ca} // Test::XMPP::CA->new($self->{dir});
 
     $ca->issue($_, $_ eq 'localhost' ? qw/ 127.0.0.1 ::1 / : ())
         for @{ $self->{domains} };

@@ -512,7 +512,7 @@ sub authenticate {
 
     $self->send_auth($sasl->{mechanism}, $sasl->first());
 
-    if ($sasl->{mechanism} ne 'PLAIN') {
+    if (!$sasl->single()) {
         my $stanza = $self->recv_stanza() or return;
         return $stanza unless $stanza->is('challenge');
 

@@ -83,7 +83,9 @@ sub connect {
 
 
 # The handshake alone; dies when it fails (try_tls returns the error).
-# new() or the call may say: sni, alpn, tls_version, verify, ciphers.
+# new() or the call may say: sni, alpn, tls_version, verify, ciphers,
+# certificate (path without .pem and .key), tls_sessions (a cache to take a
+# session from, whoever it was with, and to put one into).
 
 sub start_tls {
     my ($self, %opt) = @_;

@@ -1,7 +1,8 @@
 package Test::XMPP::SASL;
 
-# The client side of PLAIN (RFC 4616) and SCRAM (RFC 5802, RFC 7677), step by
-# step, so that a test may change any step before it is sent.
+# The client side of PLAIN (RFC 4616), SCRAM (RFC 5802, RFC 7677) and EXTERNAL
+# (RFC 4422, appendix A), step by step, so that a test may change any step
+# before it is sent.
 
 use strict;
 use warnings;
@@ -72,6 +73,9 @@ sub saslprep {
 sub first {
     my ($self) = @_;
 
+    return encode('UTF-8', $self->{authzid} // '')
+        if $self->{mechanism} eq 'EXTERNAL';
+
     if ($self->{mechanism} eq 'PLAIN') {
         return join "\0", map { encode('UTF-8', $_) }
                           $self->{authzid} // '', $self->{user},
@@ -121,7 +125,7 @@ sub final {
 sub verify {
     my ($self, $server_final) = @_;
 
-    return $self->{mechanism} eq 'PLAIN' ? $server_final eq ''
+    return $self->single() ? $server_final eq ''
            : $server_final eq "v=$self->{signature}";
 }
 
@@ -129,6 +133,15 @@ sub verify {
 # The hash of the mechanism and its HMAC
 
 sub hash { $hash{ $_[0]{mechanism} =~ s/-PLUS$//r } }
+
+
+# True when the first message of the client is the only one
+
+sub single {
+    my ($self) = @_;
+
+    return $self->{mechanism} =~ /^(?:PLAIN|EXTERNAL|ANONYMOUS)$/;
+}
 
 
 # Hi() of RFC 5802, 2.2
