@@ -387,6 +387,24 @@ $redis->command('DEL', 'xmpp:failures');
 
 is(attempt('192.0.2.71', 'alice'), 'success', 'all goes on');
 
+# clients that go, and come again, while both answers are waited for
+
+fresh();
+
+{
+    my @waiting = map { from('192.0.2.72', 'alice') } 1 .. 20;
+
+    $redis->pause();
+    $_->send_auth('SCRAM-SHA-1', "n,,n=alice,r=abcdefgh") for @waiting;
+    $_->drop() for @waiting[0 .. 9];
+    $redis->resume();
+
+    is(scalar(grep { defined $_->recv_challenge() } @waiting[10 .. 19]), 10,
+       'those who stay get their challenges');
+    is(attempt('192.0.2.72', 'alice'), 'success', 'and all goes on')
+        for 1 .. 4;
+}
+
 $t->done();
 
 
