@@ -640,6 +640,21 @@ EOF
     is($bob->pick(name => 'message', id => 'gone')->error(),
        'cancel service-unavailable', 'to displace, and to leave;');
 
+    # failures are counted for others than the loopback interface
+
+    my $redis = $t->redis();
+
+    is(eval {
+        $redis->command('AUTH', 'xmpp', 'secret');
+        $redis->command('HMGET', 'xmpp:failures', 'a', 'b');
+        $redis->command('FCALL', 'xmpp1_failed', 1, 'xmpp:failures', 60, 9,
+                        'a', 'b');
+        $redis->command('FCALL', 'xmpp1_known', 1,
+                        'xmpp:{alice@localhost}:account', 'ab', 1, 30)->[0];
+    }, 'ok', 'to count failed logins;') or diag $@;
+
+    delete $redis->{client};
+
     is(scalar @{ $t->redis()->command('ACL', 'LOG') }, 0,
        'nothing was denied');
     is(join("\n", $t->stop()), '', 'logs are clean');
