@@ -449,6 +449,7 @@ struct ngx_xmpp_stream_s {
     ngx_msec_t                  deadline;       /* to authenticate; probed */
     ngx_msec_t                  heard;          /* bytes came last */
     size_t                      received;       /* before authentication */
+    ngx_uint_t                  lifetime;       /* for its session */
     uint64_t                    stanzas_received;  /* by the session before */
     uint64_t                    stanzas_sent;
     ngx_xmpp_stream_error_e     error;
@@ -504,6 +505,8 @@ struct ngx_xmpp_session_s {
     uint64_t                    epoch;          /* 0: not bound yet */
     uint64_t                    fence;          /* highest epoch heard of */
     ngx_int_t                   priority;
+    ngx_uint_t                  lifetime;       /* of its keys, in seconds;
+                                                   0: they do not expire */
 
     ngx_xmpp_out_t             *early;          /* came before bind's reply */
     ngx_xmpp_store_req_t       *write;          /* of the record, under way */

@@ -188,6 +188,16 @@ local function displace(keys, channel, field, epoch, state, gone, except)
 end
 
 
+-- What belongs to no account ends by itself, unless its sessions go on.
+
+local function expire(keys, lifetime)
+    if lifetime > 0 then
+        redis.call('EXPIRE', keys[2], lifetime)
+        redis.call('EXPIRE', keys[3], lifetime)
+    end
+end
+
+
 --
 -- Binds a resource, or puts a lost record back.  An account that has max
 -- sessions gets one more all the same, and the first of surplus() ends: a
@@ -195,16 +205,18 @@ end
 --
 -- keys: account, sessions, presence
 -- args: channel, resource, sid, boot, epoch (0: a new one), state,
---       max, the unavailable stanza of this resource
+--       max, the unavailable stanza of this resource,
+--       lifetime (seconds; 0: an account's, which has to exist)
 -- returns: { 'ok', number of the last bell, epoch }, { 'none' } when there
 --          is no such account, { 'conflict', '0', epoch } when fenced
 --
 local function bind(keys, args)
     local channel, resource, sid = args[1], args[2], args[3]
     local boot, mine, state = args[4], tonumber(args[5]), args[6]
+    local lifetime = tonumber(args[9] or '0')
     local field = 'r' .. resource
 
-    if redis.call('EXISTS', keys[1]) == 0 then
+    if lifetime == 0 and redis.call('EXISTS', keys[1]) == 0 then
         return { 'none' }
     end
 
@@ -218,6 +230,7 @@ local function bind(keys, args)
             local e, s = split(old)
 
             if s == sid then
+                expire(keys, lifetime)
                 return { 'ok', redis.call('HGET', keys[2], 'n') or '0', e }
             end
         end
@@ -236,6 +249,7 @@ local function bind(keys, args)
             end
 
             if tonumber(e) == mine and s == sid then
+                expire(keys, lifetime)
                 return { 'ok', redis.call('HGET', keys[2], 'n') or '0', e }
             end
         end
@@ -281,6 +295,8 @@ local function bind(keys, args)
                           gone_of(args[8], last[i].field), field)
     end
 
+    expire(keys, lifetime)
+
     return { 'ok', number, epoch }
 end
 
@@ -290,7 +306,8 @@ end
 -- 4.4, 4.5), to the account's own available sessions.
 --
 -- keys: account, sessions, presence
--- args: channel, resource, sid, epoch, state, stanza, initial (0 or 1)
+-- args: channel, resource, sid, epoch, state, stanza, initial (0 or 1),
+--       lifetime (as of bind)
 -- returns: { 'ok', number, presence of the others ... }, { 'conflict' }
 --
 local function presence(keys, args)
@@ -317,6 +334,8 @@ local function presence(keys, args)
     else
         redis.call('HSET', keys[3], field, args[6])
     end
+
+    expire(keys, tonumber(args[8] or '0'))
 
     list = targets(keys[2], available)
 

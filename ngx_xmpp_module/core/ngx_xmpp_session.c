@@ -67,6 +67,7 @@ ngx_xmpp_session_create(ngx_xmpp_stream_t *st, ngx_str_t *local,
     xs->worker = w;
     xs->host = st->host;
     xs->stream = st;
+    xs->lifetime = st->lifetime;
 
     if (ngx_xmpp_jid_make(pool, local, &st->host->name, resource, &xs->jid)
         != NGX_OK)
@@ -331,6 +332,7 @@ ngx_xmpp_session_record(ngx_xmpp_session_t *xs, ngx_xmpp_store_session_t *ss)
     ss->resource = &xs->jid.resource;
     ss->sid = &xs->sid;
     ss->epoch = xs->epoch;
+    ss->lifetime = xs->lifetime;
 }
 
 

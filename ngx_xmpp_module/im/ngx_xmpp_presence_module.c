@@ -205,6 +205,7 @@ ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz)
     ss.resource = &xs->jid.resource;
     ss.sid = &xs->sid;
     ss.epoch = xs->epoch;
+    ss.lifetime = xs->lifetime;
 
     if (ngx_xmpp_store_presence(xs->worker->store, stz->pool, &ss, &state,
                                 &body, stz->type == NGX_XMPP_TYPE_NONE

@@ -80,6 +80,8 @@ typedef struct {
     ngx_str_t                *resource;
     ngx_str_t                *sid;
     uint64_t                  epoch;
+    ngx_uint_t                lifetime;       /* of the keys, in seconds; 0:
+                                                 those of an account */
 } ngx_xmpp_store_session_t;
 
 

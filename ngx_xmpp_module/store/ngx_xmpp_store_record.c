@@ -34,6 +34,7 @@ ngx_xmpp_store_bind(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_arg(&a, state);
     ngx_xmpp_store_arg_uint(&a, max);
     ngx_xmpp_store_arg(&a, gone);
+    ngx_xmpp_store_arg_uint(&a, ss->lifetime);
 
     return ngx_xmpp_store_command(store, &a, handler, data);
 }
@@ -51,6 +52,7 @@ ngx_xmpp_store_presence(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_arg(&a, state);
     ngx_xmpp_store_arg(&a, stanza);
     ngx_xmpp_store_arg_text(&a, initial ? "1" : "0");
+    ngx_xmpp_store_arg_uint(&a, ss->lifetime);
 
     return ngx_xmpp_store_command(store, &a, handler, data);
 }
@@ -83,7 +85,7 @@ ngx_xmpp_store_record(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_pool_t *pool, const char *function, ngx_xmpp_store_session_t *ss)
 {
     ngx_xmpp_store_args(a, pool, 4 * ngx_xmpp_store_key_len(store, ss->tag)
-                                 + 2 * NGX_INT64_LEN);
+                                 + 3 * NGX_INT64_LEN);
 
     ngx_xmpp_store_arg_text(a, "FCALL");
     ngx_xmpp_store_arg_text(a, function);

@@ -92,7 +92,7 @@ ngx_xmpp_sasl_auth(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 
     /* RFC 6120, 6.4.2: without an initial response, an empty challenge */
 
-    if (data.data == NULL) {
+    if (data.data == NULL && !(m->flags & NGX_XMPP_SASL_NO_INITIAL)) {
         ngx_xmpp_sasl_answer(st->sasl, NGX_OK);
         return NGX_OK;
     }
@@ -273,6 +273,7 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
                       &sasl->user, &st->host->name, &sasl->mechanism->name);
 
         st->mechanism = &sasl->mechanism->name;
+        st->lifetime = sasl->lifetime;
         ngx_xmpp_store_login_done(st->worker->store, &sasl->attempt);
 
         if (ngx_xmpp_stream_authenticated(st, &sasl->user) != NGX_OK) {

@@ -38,13 +38,18 @@ typedef enum {
 typedef struct ngx_xmpp_sasl_task_s  ngx_xmpp_sasl_task_t;
 
 
+/* of a mechanism */
+#define NGX_XMPP_SASL_TLS             0x01      /* not without it */
+#define NGX_XMPP_SASL_NO_INITIAL      0x02      /* <auth/> may have no data */
+
+
 typedef struct ngx_xmpp_sasl_mechanism_s  ngx_xmpp_sasl_mechanism_t;
 
 struct ngx_xmpp_sasl_mechanism_s {
     ngx_str_t                   name;
     ngx_uint_t                  bit;            /* in xmpp_sasl_mechanisms */
     ngx_xmpp_scram_hash_e       hash;           /* of SCRAM */
-    ngx_uint_t                  tls;            /* needs it */
+    ngx_uint_t                  flags;          /* NGX_XMPP_SASL_TLS ... */
 
     /* whether this stream's client can use it; NULL: any can */
     ngx_uint_t                (*available)(ngx_xmpp_stream_t *st,
@@ -73,6 +78,7 @@ struct ngx_xmpp_sasl_s {
     ngx_uint_t                  state;          /* of the mechanism */
     ngx_str_t                   password;       /* SASLprepped, PLAIN */
     ngx_xmpp_sasl_task_t       *task;           /* in a thread */
+    ngx_uint_t                  lifetime;       /* of who has no account */
     unsigned                    unknown:1;      /* no such user */
     unsigned                    unnamed:1;      /* user is not prepared */
 };
@@ -142,6 +148,12 @@ ngx_int_t ngx_xmpp_sasl_scram_stored(ngx_xmpp_sasl_t *sasl,
 
 /* the mechanisms, a file each */
 
+ngx_int_t ngx_xmpp_sasl_anonymous_step(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *data);
+ngx_int_t ngx_xmpp_sasl_anonymous_keys(ngx_xmpp_sasl_t *sasl,
+    ngx_str_t *stored);
+ngx_int_t ngx_xmpp_sasl_anonymous_access(ngx_xmpp_stanza_t *stz);
+void ngx_xmpp_sasl_anonymous_bound(ngx_xmpp_session_t *xs);
 ngx_uint_t ngx_xmpp_sasl_external_available(ngx_xmpp_stream_t *st,
     ngx_xmpp_sasl_mechanism_t *m);
 ngx_int_t ngx_xmpp_sasl_external_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);

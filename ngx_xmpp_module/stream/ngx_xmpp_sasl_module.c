@@ -31,23 +31,25 @@ static ngx_int_t ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_xmpp_xml_t *features);
 
 
-#define NGX_XMPP_SASL_EXTERNAL        0x20
 #define NGX_XMPP_SASL_SCRAM_SHA512    0x02
 #define NGX_XMPP_SASL_SCRAM_SHA256    0x04
 #define NGX_XMPP_SASL_SCRAM_SHA1      0x08
 #define NGX_XMPP_SASL_PLAIN           0x10
+#define NGX_XMPP_SASL_EXTERNAL        0x20
+#define NGX_XMPP_SASL_ANONYMOUS       0x40
 
 
 /* the strongest first, RFC 6120, 6.3.3 */
 
 static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
 
-    { ngx_string("EXTERNAL"), NGX_XMPP_SASL_EXTERNAL, 0, 1,
+    { ngx_string("EXTERNAL"), NGX_XMPP_SASL_EXTERNAL, 0, NGX_XMPP_SASL_TLS,
       ngx_xmpp_sasl_external_available,
       ngx_xmpp_sasl_external_step, ngx_xmpp_sasl_external_keys },
 
     { ngx_string("SCRAM-SHA-512-PLUS"), NGX_XMPP_SASL_SCRAM_SHA512,
-      NGX_XMPP_SCRAM_SHA512, 1, ngx_xmpp_sasl_binding_available,
+      NGX_XMPP_SCRAM_SHA512, NGX_XMPP_SASL_TLS,
+      ngx_xmpp_sasl_binding_available,
       ngx_xmpp_sasl_scram_plus_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-512"), NGX_XMPP_SASL_SCRAM_SHA512,
@@ -55,7 +57,8 @@ static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
       ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-256-PLUS"), NGX_XMPP_SASL_SCRAM_SHA256,
-      NGX_XMPP_SCRAM_SHA256, 1, ngx_xmpp_sasl_binding_available,
+      NGX_XMPP_SCRAM_SHA256, NGX_XMPP_SASL_TLS,
+      ngx_xmpp_sasl_binding_available,
       ngx_xmpp_sasl_scram_plus_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-256"), NGX_XMPP_SASL_SCRAM_SHA256,
@@ -63,7 +66,8 @@ static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
       ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-1-PLUS"), NGX_XMPP_SASL_SCRAM_SHA1,
-      NGX_XMPP_SCRAM_SHA1, 1, ngx_xmpp_sasl_binding_available,
+      NGX_XMPP_SCRAM_SHA1, NGX_XMPP_SASL_TLS,
+      ngx_xmpp_sasl_binding_available,
       ngx_xmpp_sasl_scram_plus_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("SCRAM-SHA-1"), NGX_XMPP_SASL_SCRAM_SHA1,
@@ -71,8 +75,12 @@ static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
       ngx_xmpp_sasl_scram_step, ngx_xmpp_sasl_scram_keys },
 
     { ngx_string("PLAIN"), NGX_XMPP_SASL_PLAIN,
-      NGX_XMPP_SCRAM_SHA256, 1, NULL,
+      NGX_XMPP_SCRAM_SHA256, NGX_XMPP_SASL_TLS, NULL,
       ngx_xmpp_sasl_plain_step, ngx_xmpp_sasl_plain_keys },
+
+    { ngx_string("ANONYMOUS"), NGX_XMPP_SASL_ANONYMOUS,
+      0, NGX_XMPP_SASL_NO_INITIAL, NULL,
+      ngx_xmpp_sasl_anonymous_step, ngx_xmpp_sasl_anonymous_keys },
 
     { ngx_null_string, 0, 0, 0, NULL, NULL, NULL }
 };
@@ -84,6 +92,7 @@ static ngx_conf_bitmask_t  ngx_xmpp_sasl_mechanism_bits[] = {
     { ngx_string("SCRAM-SHA-256"), NGX_XMPP_SASL_SCRAM_SHA256 },
     { ngx_string("SCRAM-SHA-1"), NGX_XMPP_SASL_SCRAM_SHA1 },
     { ngx_string("PLAIN"), NGX_XMPP_SASL_PLAIN },
+    { ngx_string("ANONYMOUS"), NGX_XMPP_SASL_ANONYMOUS },
     { ngx_null_string, 0 }
 };
 
@@ -149,6 +158,8 @@ static ngx_xmpp_xep_t  ngx_xmpp_sasl_xeps[] = {
     { 4616, NULL, "complete" },
     { 4422, NULL, "appendix A" },
     { 178, "1.2", "of clients" },
+    { 4505, NULL, "complete" },
+    { 175, "1.2", "complete" },
     ngx_xmpp_null_xep
 };
 
@@ -180,6 +191,22 @@ static ngx_xmpp_stream_feature_t  ngx_xmpp_sasl_features[] = {
       ngx_xmpp_sasl_binding_write },
 
       ngx_xmpp_null_stream_feature
+};
+
+
+static ngx_xmpp_hook_t  ngx_xmpp_sasl_hooks[] = {
+
+    { NGX_XMPP_ACCESS_PHASE,
+      NGX_XMPP_MESSAGE|NGX_XMPP_PRESENCE|NGX_XMPP_IQ|NGX_XMPP_TO_REMOTE,
+      NGX_XMPP_ORDER_ANY, ngx_xmpp_sasl_anonymous_access },
+
+      ngx_xmpp_null_hook
+};
+
+
+static ngx_xmpp_event_row_t  ngx_xmpp_sasl_events[] = {
+    { NGX_XMPP_EVENT_BIND, ngx_xmpp_sasl_anonymous_bound },
+    ngx_xmpp_null_event
 };
 
 
@@ -218,8 +245,8 @@ static ngx_xmpp_feature_t  ngx_xmpp_sasl_feature = {
     ngx_xmpp_sasl_nonzas,
     ngx_xmpp_sasl_features,
     NULL,                                  /* iq */
-    NULL,                                  /* hooks */
-    NULL                                   /* events */
+    ngx_xmpp_sasl_hooks,
+    ngx_xmpp_sasl_events
 };
 
 
@@ -292,7 +319,8 @@ ngx_xmpp_sasl_offered(ngx_xmpp_stream_t *st, ngx_xmpp_sasl_mechanism_t *m)
     ngx_xmpp_sasl_conf_t  *conf;
 
     if (!st->tls
-        && (m->tls || st->conf->starttls == NGX_XMPP_STARTTLS_ONLY))
+        && ((m->flags & NGX_XMPP_SASL_TLS)
+            || st->conf->starttls == NGX_XMPP_STARTTLS_ONLY))
     {
         return 0;
     }
@@ -376,7 +404,7 @@ ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st, ngx_str_t *name,
             return m;
         }
 
-        if (m->tls && !st->tls) {
+        if ((m->flags & NGX_XMPP_SASL_TLS) && !st->tls) {
             *failure = NGX_XMPP_SASL_ENCRYPTION_REQUIRED;
         }
 

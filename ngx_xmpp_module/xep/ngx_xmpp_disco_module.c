@@ -27,6 +27,7 @@ static ngx_str_t  ngx_xmpp_disco_server = ngx_string("server");
 static ngx_str_t  ngx_xmpp_disco_im = ngx_string("im");
 static ngx_str_t  ngx_xmpp_disco_account = ngx_string("account");
 static ngx_str_t  ngx_xmpp_disco_registered = ngx_string("registered");
+static ngx_str_t  ngx_xmpp_disco_anonymous = ngx_string("anonymous");
 static ngx_str_t  ngx_xmpp_disco_software = ngx_string("ngx_xmpp_module");
 
 
@@ -185,10 +186,17 @@ ngx_xmpp_disco_query(ngx_xmpp_stanza_t *stz)
 static ngx_int_t
 ngx_xmpp_disco_identity(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query)
 {
+    ngx_str_t       *type;
     ngx_uint_t       host;
     ngx_xmpp_xml_t  *e;
 
     host = stz->mask & NGX_XMPP_TO_HOST;
+
+    /* XEP-0175, 4: who has no account is told so */
+
+    type = host ? &ngx_xmpp_disco_im
+           : stz->session->lifetime ? &ngx_xmpp_disco_anonymous
+                                    : &ngx_xmpp_disco_registered;
 
     e = ngx_xmpp_xml_add(stz->pool, query, &ngx_xmpp_disco_identity_name,
                          NULL);
@@ -198,10 +206,7 @@ ngx_xmpp_disco_identity(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query)
                             host ? &ngx_xmpp_disco_server
                                  : &ngx_xmpp_disco_account)
            != NGX_OK
-        || ngx_xmpp_xml_set(stz->pool, e, "type",
-                            host ? &ngx_xmpp_disco_im
-                                 : &ngx_xmpp_disco_registered)
-           != NGX_OK)
+        || ngx_xmpp_xml_set(stz->pool, e, "type", type) != NGX_OK)
     {
         return NGX_ERROR;
     }
