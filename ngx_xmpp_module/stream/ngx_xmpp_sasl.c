@@ -377,9 +377,10 @@ ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st)
         return;
     }
 
-    /* who goes while the password is looked at has tried one */
+    /* who goes while the password is looked at has tried one; not so, who
+       is closed meanwhile, as by xmpp_auth_timeout */
 
-    if (st->sasl->task) {
+    if (st->sasl->task && st->error == NGX_XMPP_SE_DROP) {
         ngx_xmpp_store_login_failed(st->worker->store, &st->sasl->attempt);
     }
 
