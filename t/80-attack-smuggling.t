@@ -65,7 +65,51 @@ my $bob = $t->client('bob', tls => 'none', mechanism => 'SCRAM-SHA-1',
                      resource => 'b')->login();
 my $carol = $t->client('carol', tls => 'none', mechanism => 'SCRAM-SHA-1',
                        resource => 'c')->login();
-my $to = $bob->jid();
+my $to = 'bob@localhost/b';         # bytes, to go with odd bytes
+
+
+###############################################################################
+# Bytes that are no characters, in each place where characters can be: RFC
+# 3629, 4; XML 1.0, 2.2
+
+my @no_utf8 = ("\x80", "\xBF", "\xC0\xAF", "\xC0\x80", "\xC1\xBF", "\xC3(",
+               "\xE0\x80\xAF", "\xE0\x9F\xBF", "\xE2\x82(", "\xED\xA0\x80",
+               "\xED\xBF\xBF", "\xF0\x80\x80\xAF", "\xF0\x8F\xBF\xBF",
+               "\xF0\x9F\x98(", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
+               "\xF8\x88\x80\x80\x80", "\xFE", "\xFF", "\0", "\x01", "\x1F",
+               "\xEF\xBF\xBE", "\xEF\xBF\xBF");
+
+my %where = (
+    'text' => sub { "<message to='$to'><body>a$_[0]b</body></message>" },
+    'CDATA' => sub {
+        "<message to='$to'><body><![CDATA[a$_[0]b]]></body></message>";
+    },
+    'a value' => sub { "<message to='$to' id='a$_[0]b'/>" },
+    'a name' => sub { "<message to='$to'><a$_[0]b/></message>" },
+    'the name of an attribute' => sub {
+        "<message to='$to'><x a$_[0]b=''/></message>";
+    },
+    'a prefix' => sub {
+        "<message to='$to'><a$_[0]b:x xmlns:a$_[0]b='urn:x'/></message>";
+    },
+    'a namespace' => sub {
+        "<message to='$to'><x xmlns='urn:$_[0]:b'/></message>";
+    },
+    'an address' => sub { "<message to='$to$_[0]'/>" },
+);
+
+for my $place (sort keys %where) {
+    for my $bytes (@no_utf8) {
+        my $c = $t->client('alice', tls => 'none', resource => 'a',
+                           mechanism => 'SCRAM-SHA-1')->login();
+
+        $c->send($where{$place}->($bytes));
+        ok($c->expect_stream_error('not-well-formed'),
+           sprintf "RFC 6120, 11.6: %vX in $place", $bytes);
+    }
+}
+
+ok($bob->expect_nothing(from => $carol), 'none of it is relayed');
 
 
 ###############################################################################
