@@ -462,7 +462,7 @@ struct ngx_xmpp_stream_s {
     unsigned                    is_dirty:1;
     unsigned                    is_posted:1;
     unsigned                    starttls:1;     /* TLS by STARTTLS */
-    unsigned                    securing:1;     /* <proceed/> is on its way */
+    unsigned                    securing:1;     /* <proceed/>, no TLS yet */
     unsigned                    handshaking:1;  /* nginx has the connection */
     unsigned                    feeding:1;      /* input is on the stack */
     unsigned                    leaving:1;      /* last words have a deadline */

@@ -88,6 +88,35 @@ for my $extra ("<auth xmlns='$NS{sasl}' mechanism='PLAIN'>AGEAYg==</auth>",
        "RFC 6120, 5.4.3.3: injected '$name' has no effect");
 }
 
+# the same in a segment of its own, before and after <proceed/>
+
+if ($t->ours()) {
+    for my $spaces ("\n", " \t\r\n" x 100) {
+        $c = $t->client('alice')->connect();
+        $c->open_stream();
+        $c->send("<starttls xmlns='$NS{tls}'/>");
+        $c->send("\n") for 1 .. 3;
+        ok($c->expect('proceed'), 'white space behind <starttls/>: proceed');
+        $c->send($spaces) for 1 .. 3;
+        is($c->try_tls(), undef, 'and TLS begins all the same');
+        ok(eval { $c->open_stream(); $c->auth(); $c->bind() }, 'login')
+            or diag $@;
+    }
+
+    for my $extra ($c->header(), "\n<", "\0", ' ' x 9000) {
+        $c = $t->client('alice')->connect();
+        $c->open_stream();
+        $c->send("<starttls xmlns='$NS{tls}'/>");
+        $c->expect('proceed');
+        $c->{raw} = 1;
+        $c->send($extra);
+        ok($c->wait(sub { defined $c->{eof} }),
+           'RFC 6120, 5.4.3.3: anything else behind <proceed/> closes');
+        unlike(join('', map { $_->[1] // '' } @{ $c->{events} }), qr/</,
+               'RFC 6120, 5.4.2.3: and is not answered in the clear');
+    }
+}
+
 $c = $t->client('alice')->connect();
 $c->open_stream();
 $c->send("<starttls xmlns='$NS{tls}'/>");

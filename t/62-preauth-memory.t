@@ -90,6 +90,8 @@ my @kinds = (
     [ 'thirty elements, and no end',
       "$header<x>" . '<y a=\'b\'/>' x 30, ' ' ],
     [ 'half a SCRAM exchange',         "$header$auth", ' ' ],
+    [ 'no handshake after <proceed/>',
+      "$header<starttls xmlns='$NS{tls}'/>", ' ' ],
 );
 
 my $most = 8000 - length $header;

@@ -159,7 +159,16 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
         return;
     }
 
-    if (st->parked || st->securing) {
+    if (st->parked) {
+        return;
+    }
+
+    if (st->securing) {
+
+        if (st->out == NULL) {
+            ngx_xmpp_tls_start(st);
+        }
+
         return;
     }
 

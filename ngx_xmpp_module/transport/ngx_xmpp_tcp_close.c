@@ -99,6 +99,13 @@ ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
         }
 
     } else {
+
+        /* RFC 6120, 5.4.2.3: behind <proceed/> there is only TLS */
+
+        if (st->securing) {
+            error = NGX_XMPP_SE_DROP;
+        }
+
         if (error == NGX_XMPP_SE_DROP) {
             ngx_xmpp_tcp_discard(st);
 

@@ -1,11 +1,13 @@
 /*
  * TLS: STARTTLS by nginx's own SSL phase, direct TLS by SNI and ALPN.
  *
- * STARTTLS (RFC 6120, 5.4.3): the session is moved into the configuration of
- * the host that the header named, and its phases are run again from the SSL
- * phase on.  So the handshake, its timeout, client certificates, OCSP and
- * variables are nginx's, as configured for that host; it ends in the host's
- * content handler.
+ * STARTTLS (RFC 6120, 5.4.3): when <proceed/> is written, white space is read
+ * and dropped, and the client's first other byte begins the handshake: until
+ * then nothing of OpenSSL's is needed.  The session is moved into the
+ * configuration of the host that the header named, and its phases are run
+ * again from the SSL phase on.  So the handshake, its timeout, client
+ * certificates, OCSP and variables are nginx's, as configured for that host;
+ * it ends in the host's content handler.
  *
  * Direct TLS (XEP-0368): the context of the listener chooses the host by SNI,
  * as nginx's http does; stream has that only since 1.25.5, and for server{}
@@ -17,10 +19,14 @@
 #include "ngx_xmpp_tcp.h"
 
 
+/* the first byte of a handshake: the type of its record (RFC 8446, 5.1) */
+#define NGX_XMPP_TLS_HANDSHAKE        22
+
 #define NGX_XMPP_TLS_PROCEED                                                  \
     "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 
 
+static ngx_int_t ngx_xmpp_tls_spaces(ngx_xmpp_stream_t *st);
 static int ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad,
     void *arg);
 static ngx_uint_t ngx_xmpp_tls_foreign(ngx_ssl_conn_t *ssl_conn,
@@ -110,11 +116,15 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
     s = st->nginx;
     c = s->connection;
 
-    st->securing = 0;
-
     /* RFC 6120, 5.4.3.3: nothing of the plain stream is kept */
 
     ngx_xmpp_parser_reset(st->parser);
+
+    if (ngx_xmpp_tls_spaces(st) != NGX_OK) {
+        return;
+    }
+
+    st->securing = 0;
 
     s->srv_conf = st->host->ctx->srv_conf;
 
@@ -156,6 +166,71 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
     {
         ngx_xmpp_tcp_deadline(st);
     }
+}
+
+
+/*
+ * What some clients send behind <starttls/>, in a segment of its own.  NGX_OK:
+ * a handshake begins; NGX_AGAIN: nothing yet; NGX_ERROR: it is something else,
+ * and the stream is closing.
+ */
+
+static ngx_int_t
+ngx_xmpp_tls_spaces(ngx_xmpp_stream_t *st)
+{
+    u_char             ch, *p, *last;
+    ssize_t            n;
+    ngx_connection_t  *c;
+
+    c = st->nginx->connection;
+    p = st->worker->recv;
+
+    for ( ;; ) {
+        n = recv(c->fd, p, 256, MSG_PEEK);
+
+        if (n == -1 && ngx_socket_errno == NGX_EAGAIN) {
+            c->read->ready = 0;
+
+            if (ngx_handle_read_event(c->read, 0) == NGX_OK) {
+                return NGX_AGAIN;
+            }
+        }
+
+        if (n <= 0) {
+            break;
+        }
+
+        last = p + n;
+
+        while (p < last && (*p == ' ' || *p == LF || *p == CR || *p == '\t')) {
+            p++;
+        }
+
+        ch = (p != last) ? *p : ' ';
+        n -= last - p;
+
+        st->received += n;
+
+        if (st->received > st->conf->preauth_bytes
+            || (n && recv(c->fd, st->worker->recv, n, 0) != n))
+        {
+            break;
+        }
+
+        if (ch == NGX_XMPP_TLS_HANDSHAKE) {
+            return NGX_OK;
+        }
+
+        if (ch != ' ') {
+            break;
+        }
+
+        p = st->worker->recv;
+    }
+
+    st->transport->close(st, NGX_XMPP_SE_DROP, NULL);
+
+    return NGX_ERROR;
 }
 
 
