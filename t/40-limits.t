@@ -162,14 +162,19 @@ sub elements {
     return "<message to='$to'>" . '<x/>' x ($n - 1) . '</message>';
 }
 
-edge('xmpp_max_depth', 8, \&nested);
-edge('xmpp_max_attributes', 8, \&attributes);
-edge('xmpp_max_elements', 16, \&elements);
+my %tls = (plain => [], TLS => [ tls => 'starttls' ]);
+
+for my $tls (sort keys %tls) {
+    edge("$tls: xmpp_max_stanza", 4096, \&sized, $tls);
+    edge("$tls: xmpp_max_depth", 8, \&nested, $tls);
+    edge("$tls: xmpp_max_attributes", 8, \&attributes, $tls);
+    edge("$tls: xmpp_max_elements", 16, \&elements, $tls);
+}
 
 sub edge {
-    my ($what, $limit, $make) = @_;
+    my ($what, $limit, $make, $tls) = @_;
 
-    my $c = plain('alice')->login();
+    my $c = plain('alice', @{ $tls{$tls} })->login();
 
     for (1 .. 2) {
         $c->send($make->($limit));
@@ -182,6 +187,62 @@ sub edge {
        'which is not delivered');
 }
 
+# the namespaces that a header declares: 2048 bytes, xml:lang 255; a header
+# has room for less than that where nobody is authenticated, so %%PORT_3%%
+
+sub header {
+    my (%opt) = @_;
+
+    my $c = plain('alice', port_number => 3)->connect();
+    my $lang = $opt{lang} ? " xml:lang='" . 'e' x $opt{lang} . "'" : '';
+
+    # "<stream:stream", three declarations, " >", and the default one once
+    # more; a place for a colon is reserved in each
+
+    my $own = 1 + length("<stream:stream xmlns='jabber:client' xmlns:stream='"
+                     . "http://etherx.jabber.org/streams' xmlns:a='' >"
+                     . 'jabber:client');
+    my $more = $opt{spaces} ? " xmlns:a='" . 'x' x ($opt{spaces} - $own) . "'"
+                            : '';
+
+    $c->send("<?xml version='1.0'?>"
+             . "<stream:stream xmlns='jabber:client' xmlns:stream='http:"
+             . "//etherx.jabber.org/streams'$more to='localhost' "
+             . "version='1.0'$lang>");
+    $c->recv_header();
+
+    return $c;
+}
+
+for my $limit ([ spaces => 2048 ], [ lang => 255 ]) {
+    my ($what, $n) = @$limit;
+
+    ok(header($what => $n)->recv_features(), "header, $what: $n bytes");
+    ok(header($what => $n + 1)->expect_stream_error('policy-violation'),
+       "header, $what: one more");
+}
+
+# before authentication: 32 elements, 8 deep; then what is sent is not known
+
+for my $limit ([ 'elements', 32, sub { '<x/>' x ($_[0] - 1) } ],
+               [ 'depth', 8, sub { '<x>' x ($_[0] - 1)
+                                   . '</x>' x ($_[0] - 1) } ])
+{
+    my ($what, $n, $make) = @$limit;
+
+    for my $tls (sort keys %tls) {
+        for my $more (0, 1) {
+            my $c = plain('alice', port_number => 3, @{ $tls{$tls} });
+
+            $c->secure();
+            $c->send("<a xmlns='urn:x'>" . $make->($n + $more) . '</a>');
+            ok($c->expect_stream_error($more ? 'policy-violation'
+                                             : 'not-authorized'),
+               "$tls: $what before authentication: $n and $more");
+        }
+    }
+}
+
 # deep and never closed: no recursion anywhere
 
 my $deep = plain('alice')->login();
@@ -192,13 +253,43 @@ ok($deep->expect_stream_error('policy-violation'), 'depth of 1000');
 ###############################################################################
 # Before authentication: bytes, attempts
 
-my $c = plain('alice')->connect();
-$c->open_stream();
-$c->send(' ' x 2000);
-ok(eval { $c->auth(); $c->bind() }, 'xmpp_preauth_bytes: less than the limit')
-    or diag $@;
-$c->send(' ' x 5000);
-ok($c->sync(), 'and no such limit afterwards');
+my $c;
+
+for my $tls (sort keys %tls) {
+    my $needs = spent($tls, 0)->{spent};
+    my $outcome;
+
+    $c = spent($tls, 4096 - $needs, \$outcome);
+    is($c->{spent}, 4096, "$tls: xmpp_preauth_bytes: the limit");
+    is($outcome->name(), 'success', 'is enough');
+    ok(eval { $c->open_stream(); $c->bind() }, 'to log in') or diag $@;
+    $c->send(' ' x 5000);
+    ok($c->sync(), 'and there is no such limit afterwards');
+
+    spent($tls, 4097 - $needs, \$outcome);
+    ok($outcome->is('error', $Test::XMPP::Client::NS{stream})
+       && $outcome->error() eq 'policy-violation',
+       "$tls: xmpp_preauth_bytes: one more");
+}
+
+# Authenticates, with so many blanks before; how many bytes of XML that took
+# is in {spent}.
+
+sub spent {
+    my ($tls, $blanks, $outcome) = @_;
+
+    my $c = bless plain('alice', @{ $tls{$tls} }), 'Counting';
+
+    $c->secure();
+    $c->send(' ' x $blanks);
+
+    # a nonce of its own would not always be as long
+
+    my $answer = $c->authenticate(nonce => 'n' x 24);
+    $$outcome = $answer if $outcome;
+
+    return $c;
+}
 
 for my $what (' ', "<auth xmlns='urn:x'>", 'x') {
     $c = plain('alice')->connect();
@@ -411,3 +502,20 @@ $messages = slow_reader('xmpp_send_timeout', 3, sub {
 cmp_ok($messages * 16000, '<', 32_000_000, 'long before the queue was full');
 
 $t->done();
+
+
+###############################################################################
+# A client that counts what it sends, TLS or not
+
+package Counting;
+
+use parent -norequire, 'Test::XMPP::Client';
+
+sub send {
+    my ($self, $data) = @_;
+
+    utf8::encode($data) if utf8::is_utf8($data);
+    $self->{spent} += length $data;
+
+    return $self->SUPER::send($data);
+}
