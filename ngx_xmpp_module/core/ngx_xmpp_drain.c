@@ -5,7 +5,7 @@
  *     quit, reload, upgrade   drain: nginx's event loop goes on, streams are
  *                             closed at a pace within xmpp_drain_time
  *     stop (SIGTERM)          stop: nginx calls us last; a loop of our own
- *                             closes all at once, a second long at most
+ *                             closes all at once, for 700 ms at most
  *
  * Drain: a connection of our own, marked idle, is told by nginx when the
  * worker shall quit.  A timer that is not cancelable keeps the worker until
@@ -25,7 +25,7 @@
 
 #define NGX_XMPP_DRAIN_TICK           50      /* milliseconds */
 #define NGX_XMPP_DRAIN_DROP           10      /* ticks after the time is over */
-#define NGX_XMPP_DRAIN_STOP           1000    /* milliseconds, in all */
+#define NGX_XMPP_DRAIN_STOP           700     /* milliseconds, in all */
 #define NGX_XMPP_DRAIN_LINGER         200     /* for the peers' end */
 
 
