@@ -317,7 +317,7 @@ $c = $t->client('alice')->connect();
 $c->open_stream();
 $c->send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
 ok($c->expect('proceed'), 'TLS begins');
-$c->send("nonsense that is no TLS\n" x 20);
+$c->send("\x16\x03\x01\x00\x20" . "nonsense that is no TLS\n" x 20);
 ok($c->wait(sub { defined $c->{eof} }), 'and fails');
 $c->drop();
 

@@ -674,6 +674,10 @@ ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st, ngx_str_t *user)
     st->opened = 0;
     st->state = NGX_XMPP_ST_HEADER;
 
+    /* nginx closes no client that has logged in to take another one */
+
+    ngx_reusable_connection(st->nginx->connection, 0);
+
     return NGX_OK;
 }
 

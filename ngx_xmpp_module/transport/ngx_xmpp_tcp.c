@@ -85,6 +85,10 @@ ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
 
     ngx_xmpp_tcp_deadline(st);
 
+    /* until authentication, nginx may close it for others' sake */
+
+    ngx_reusable_connection(c, 1);
+
     /* what a preread module has read ahead */
 
     b = c->buffer;
@@ -133,6 +137,13 @@ ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
             st->reason = &ngx_xmpp_tcp_reused;
         }
 
+        /* at once: a client's answer to the end of TLS is not waited for */
+
+        if (c->ssl) {
+            c->ssl->no_wait_shutdown = 1;
+        }
+
+        ngx_reusable_connection(c, 0);
         ngx_stream_finalize_session(s, NGX_STREAM_OK);
         return;
     }

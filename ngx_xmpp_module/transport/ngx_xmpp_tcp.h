@@ -53,6 +53,15 @@ size_t ngx_xmpp_tls_binding(ngx_xmpp_stream_t *st, ngx_xmpp_binding_e type,
     u_char *buf);
 void ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st);
 
+/* the step before nginx's SSL phase; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_xmpp_tls_wait_init(ngx_conf_t *cf);
+
+/*
+ * To be called when nginx has turned to a handshake of the connection that
+ * had this number: while it is not done, nginx may close the connection.
+ */
+void ngx_xmpp_tls_reusable(ngx_connection_t *c, ngx_atomic_uint_t number);
+
 /* names of the client's certificate: see ngx_xmpp_transport_t */
 ngx_int_t ngx_xmpp_tls_names(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_uint_t kinds, ngx_array_t *names);

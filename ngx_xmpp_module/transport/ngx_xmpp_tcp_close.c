@@ -254,6 +254,7 @@ ngx_xmpp_tcp_linger(ngx_xmpp_stream_t *st)
     st->lingering = 1;
     c->read->timedout = 0;
     ngx_add_timer(c->read, NGX_XMPP_TCP_LINGER);
+    ngx_reusable_connection(c, 1);
 
     ngx_xmpp_tcp_linger_read(st);
 }

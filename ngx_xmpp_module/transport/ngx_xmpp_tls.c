@@ -73,6 +73,10 @@ ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
         }
     }
 
+    if (ngx_xmpp_tls_wait_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_xmpp_tls_session_init(cf, xmcf);
 }
 
@@ -141,6 +145,8 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
         ngx_del_timer(c->read);
     }
 
+    ngx_reusable_connection(c, 0);
+
     st->handshaking = 1;
 
     s->ssl = 1;
@@ -166,6 +172,8 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
     {
         ngx_xmpp_tcp_deadline(st);
     }
+
+    ngx_xmpp_tls_reusable(c, c->number);
 }
 
 
