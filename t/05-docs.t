@@ -519,11 +519,14 @@ sub check_schema_names {
             join(' ', sort { $a cmp $b }
                            section('sessions') =~ /^\| `(\w)`/mg));
 
+    my ($digest) = $text{"$mod/util/ngx_xmpp_digest.c"}
+                   =~ /ngx_xmpp_digest_field = ngx_string\("([^"]+)"\)/;
     my ($scram) = $text{"$mod/util/ngx_xmpp_scram_keys.c"}
                   =~ /ngx_xmpp_scram_fields\[.*?\] = \{(.*?)\};/s;
 
     is_same('account', 'fields',
-            join(' ', sort 'created', 'known', ($scram // '') =~ /"([^"]+)"/g),
+            join(' ', sort 'created', 'known', $digest // '',
+                            ($scram // '') =~ /"([^"]+)"/g),
             join(' ', sort { $a cmp $b }
                            section('account') =~ /^\| `([\w-]+)`/mg));
 }

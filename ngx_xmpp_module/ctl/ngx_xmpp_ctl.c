@@ -24,6 +24,7 @@
 #define NGX_XMPP_CTL_OPT_HELP        1
 #define NGX_XMPP_CTL_OPT_ITERATIONS  2
 #define NGX_XMPP_CTL_OPT_CACERT      3
+#define NGX_XMPP_CTL_OPT_DIGEST      4
 
 
 typedef int (*ngx_xmpp_ctl_command_pt)(ngx_xmpp_ctl_t *ctl, int argc,
@@ -35,7 +36,7 @@ typedef struct {
     const char               *operands;
     int                       min;
     int                       max;
-    ngx_uint_t                iterations;     /* takes --iterations */
+    ngx_uint_t                keys;           /* takes options for them */
     ngx_xmpp_ctl_command_pt   handler;
     const char               *line;           /* for the list of commands */
     const char               *text;           /* for its own help */
@@ -63,7 +64,8 @@ static const ngx_xmpp_ctl_command_t  ngx_xmpp_ctl_commands[] = {
 
     { "passwd", "JID", 1, 1, 1, ngx_xmpp_ctl_passwd,
       "set an account's password",
-      "Sets a new password, as adduser does.  Open sessions go on.\n" },
+      "Sets a new password, as adduser does.  Open sessions go on.  Without\n"
+      "--digest-md5, a secret of DIGEST-MD5 is removed.\n" },
 
     { "deluser", "JID", 1, 1, 0, ngx_xmpp_ctl_deluser,
       "remove an account and end its sessions",
@@ -109,9 +111,11 @@ static const char  ngx_xmpp_ctl_help_options[] =
     "  -n N            the database, as db=N of xmpp_redis (0)\n"
     "  -p PREFIX       of all keys, as xmpp_redis_prefix (xmpp)\n";
 
-static const char  ngx_xmpp_ctl_help_iterations[] =
+static const char  ngx_xmpp_ctl_help_keys[] =
     "  --iterations N  PBKDF2 rounds, 4096 or more (xmpp_sasl_iterations,\n"
-    "                  else 10000)\n";
+    "                  else 10000)\n"
+    "  --digest-md5    store the secret of DIGEST-MD5, too, which is as good\n"
+    "                  as the password: see xmpp_sasl_mechanisms\n";
 
 static const char  ngx_xmpp_ctl_help_status[] =
     "  --help          this text\n"
@@ -169,6 +173,7 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
     int                         c, status;
     static const struct option  options[] = {
         { "cacert", required_argument, NULL, NGX_XMPP_CTL_OPT_CACERT },
+        { "digest-md5", no_argument, NULL, NGX_XMPP_CTL_OPT_DIGEST },
         { "help", no_argument, NULL, NGX_XMPP_CTL_OPT_HELP },
         { "iterations", required_argument, NULL, NGX_XMPP_CTL_OPT_ITERATIONS },
         { NULL, 0, NULL, 0 }
@@ -216,6 +221,10 @@ ngx_xmpp_ctl_options(ngx_xmpp_ctl_t *ctl, int argc, char **argv,
 
         case NGX_XMPP_CTL_OPT_CACERT:
             ctl->cacert_option = optarg;
+            break;
+
+        case NGX_XMPP_CTL_OPT_DIGEST:
+            ctl->digest = 1;
             break;
 
         case NGX_XMPP_CTL_OPT_ITERATIONS:
@@ -291,7 +300,7 @@ ngx_xmpp_ctl_run(ngx_xmpp_ctl_t *ctl, ngx_uint_t help, int argc, char **argv)
     argv++;
 
     if (argc < cmd->min || argc > cmd->max
-        || (ctl->iterations && !cmd->iterations))
+        || ((ctl->iterations || ctl->digest) && !cmd->keys))
     {
         return ngx_xmpp_ctl_usage(cmd);
     }
@@ -405,7 +414,7 @@ ngx_xmpp_ctl_usage(const ngx_xmpp_ctl_command_t *cmd)
     if (cmd) {
         (void) fprintf(stderr, "usage: xmppctl [options] %s%s%s%s\n"
                        "xmppctl %s --help tells more\n", cmd->name,
-                       cmd->iterations ? " [--iterations N]" : "",
+                       cmd->keys ? " [--iterations N] [--digest-md5]" : "",
                        *cmd->operands ? " " : "", cmd->operands, cmd->name);
 
     } else {
@@ -430,7 +439,7 @@ ngx_xmpp_ctl_help(const ngx_xmpp_ctl_command_t *cmd)
         (void) printf("usage: xmppctl [options] %s%s%s\n\n%s%s%s%s", cmd->name,
                       *cmd->operands ? " " : "", cmd->operands, cmd->text,
                       ngx_xmpp_ctl_help_options,
-                      cmd->iterations ? ngx_xmpp_ctl_help_iterations : "",
+                      cmd->keys ? ngx_xmpp_ctl_help_keys : "",
                       ngx_xmpp_ctl_help_status);
 
         return NGX_XMPP_CTL_OK;
@@ -445,7 +454,7 @@ ngx_xmpp_ctl_help(const ngx_xmpp_ctl_command_t *cmd)
     }
 
     (void) printf("%s%s%s", ngx_xmpp_ctl_help_options,
-                  ngx_xmpp_ctl_help_iterations, ngx_xmpp_ctl_help_status);
+                  ngx_xmpp_ctl_help_keys, ngx_xmpp_ctl_help_status);
 
     return NGX_XMPP_CTL_OK;
 }

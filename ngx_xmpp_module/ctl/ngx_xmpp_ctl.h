@@ -63,6 +63,7 @@ typedef struct {
     ngx_uint_t             db_given;
     ngx_uint_t             db_option;
     ngx_uint_t             iterations;
+    ngx_uint_t             digest;         /* the secret of DIGEST-MD5 */
 
     /* of nginx.conf, or of the options above */
     ngx_uint_t             iterations_conf;

@@ -3,7 +3,8 @@
  * xmppctl adduser, passwd, deluser, users.
  *
  *   PREFIX:{user@domain}:account   hash: created (XEP-0082), scram-sha-1,
- *                                  scram-sha-256, scram-sha-512
+ *                                  scram-sha-256, scram-sha-512,
+ *                                  digest-md5 (only if asked for)
  *   PREFIX:accounts:DOMAIN         set of the prepared bare JIDs
  *
  * The two keys are in different slots and cannot change in one step.  So the
@@ -19,9 +20,14 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include "ngx_xmpp_ctl.h"
+#include "ngx_xmpp_digest.h"
 #include "ngx_xmpp_scram.h"
 #include "ngx_xmpp_util.h"
 
+
+/* of an account: those of SCRAM, and the secret of DIGEST-MD5 */
+#define NGX_XMPP_CTL_DIGEST  NGX_XMPP_SCRAM_HASHES
+#define NGX_XMPP_CTL_KEYS    (NGX_XMPP_SCRAM_HASHES + 1)
 
 #define NGX_XMPP_CTL_SCAN  "1000"        /* members in a page, about */
 
@@ -41,8 +47,10 @@ static int ngx_xmpp_ctl_exists(ngx_xmpp_ctl_t *ctl, ngx_str_t *key,
     ngx_uint_t *exists);
 static int ngx_xmpp_ctl_write(ngx_xmpp_ctl_t *ctl, ngx_str_t *key,
     ngx_str_t *keys, ngx_uint_t create, ngx_uint_t *done);
-static int ngx_xmpp_ctl_keys(ngx_xmpp_ctl_t *ctl, ngx_str_t *password,
-    ngx_str_t *keys);
+static int ngx_xmpp_ctl_keys(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
+    ngx_str_t *password, ngx_str_t *keys);
+static int ngx_xmpp_ctl_digest(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
+    ngx_str_t *password, ngx_str_t *key);
 static int ngx_xmpp_ctl_member(ngx_xmpp_ctl_t *ctl, const char *command,
     ngx_xmpp_jid_t *jid);
 static int ngx_xmpp_ctl_remove(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
@@ -60,8 +68,11 @@ static const ngx_str_t  ngx_xmpp_ctl_script_create = ngx_string(
     "redis.call('HSET', KEYS[1], unpack(ARGV)) "
     "return 1");
 
+/* the secret of an old password must not stay */
+
 static const ngx_str_t  ngx_xmpp_ctl_script_change = ngx_string(
     "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end "
+    "redis.call('HDEL', KEYS[1], 'digest-md5') "
     "redis.call('HSET', KEYS[1], unpack(ARGV)) "
     "return 1");
 
@@ -333,7 +344,7 @@ ngx_xmpp_ctl_store(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
     ngx_uint_t create, ngx_uint_t *done)
 {
     int         status;
-    ngx_str_t   key, password, keys[NGX_XMPP_SCRAM_HASHES];
+    ngx_str_t   key, password, keys[NGX_XMPP_CTL_KEYS];
     ngx_uint_t  exists;
 
     if (ngx_xmpp_ctl_key(ctl, &jid->bare, "account", &key) != NGX_OK) {
@@ -357,7 +368,7 @@ ngx_xmpp_ctl_store(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
     status = ngx_xmpp_ctl_password(ctl, &jid->bare, &password);
 
     if (status == NGX_XMPP_CTL_OK) {
-        status = ngx_xmpp_ctl_keys(ctl, &password, keys);
+        status = ngx_xmpp_ctl_keys(ctl, jid, &password, keys);
     }
 
     if (status == NGX_XMPP_CTL_OK && create) {
@@ -404,7 +415,7 @@ ngx_xmpp_ctl_write(ngx_xmpp_ctl_t *ctl, ngx_str_t *key, ngx_str_t *keys,
     ngx_uint_t create, ngx_uint_t *done)
 {
     u_char       date[20];
-    ngx_str_t    argv[12];
+    ngx_str_t    argv[6 + 2 * NGX_XMPP_CTL_KEYS];
     ngx_uint_t   i, n;
     redisReply  *reply;
 
@@ -427,6 +438,11 @@ ngx_xmpp_ctl_write(ngx_xmpp_ctl_t *ctl, ngx_str_t *key, ngx_str_t *keys,
         argv[n++] = keys[i];
     }
 
+    if (ctl->digest) {
+        argv[n++] = ngx_xmpp_digest_field;
+        argv[n++] = keys[NGX_XMPP_CTL_DIGEST];
+    }
+
     reply = ngx_xmpp_ctl_command(ctl, n, argv);
 
     if (reply == NULL || reply->type != REDIS_REPLY_INTEGER) {
@@ -441,10 +457,11 @@ ngx_xmpp_ctl_write(ngx_xmpp_ctl_t *ctl, ngx_str_t *key, ngx_str_t *keys,
 }
 
 
-/* the stored forms of all hashes; wipes the password; an exit status */
+/* the stored forms, NGX_XMPP_CTL_KEYS; wipes the password; an exit status */
 
 static int
-ngx_xmpp_ctl_keys(ngx_xmpp_ctl_t *ctl, ngx_str_t *password, ngx_str_t *keys)
+ngx_xmpp_ctl_keys(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
+    ngx_str_t *password, ngx_str_t *keys)
 {
     int                     status;
     ngx_uint_t              i;
@@ -472,10 +489,40 @@ ngx_xmpp_ctl_keys(ngx_xmpp_ctl_t *ctl, ngx_str_t *password, ngx_str_t *keys)
         }
     }
 
+    if (status == NGX_XMPP_CTL_OK && ctl->digest) {
+        status = ngx_xmpp_ctl_digest(ctl, jid, password,
+                                     &keys[NGX_XMPP_CTL_DIGEST]);
+    }
+
     OPENSSL_cleanse(password->data, password->len);
     OPENSSL_cleanse(&k, sizeof(ngx_xmpp_scram_keys_t));
 
     return status;
+}
+
+
+/* the secret of DIGEST-MD5, RFC 2831, 2.1.2.1; an exit status */
+
+static int
+ngx_xmpp_ctl_digest(ngx_xmpp_ctl_t *ctl, ngx_xmpp_jid_t *jid,
+    ngx_str_t *password, ngx_str_t *key)
+{
+    key->len = NGX_XMPP_DIGEST_HEX;
+    key->data = ngx_pnalloc(ctl->pool, key->len);
+
+    if (key->data == NULL) {
+        return ngx_xmpp_ctl_no_memory();
+    }
+
+    if (ngx_xmpp_digest_secret(&jid->local, &jid->domain, password, key->data)
+        != NGX_OK)
+    {
+        return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REFUSED,
+                                 "OpenSSL refused MD5; without --digest-md5"
+                                 " it is not needed");
+    }
+
+    return NGX_XMPP_CTL_OK;
 }
 
 

@@ -18,6 +18,7 @@
 
 
 #include "ngx_xmpp_stream.h"
+#include "ngx_xmpp_digest.h"
 
 
 /* failures, RFC 6120, 6.5 */
@@ -75,6 +76,7 @@ struct ngx_xmpp_sasl_s {
     ngx_str_t                   out;            /* to be base64 encoded */
 
     ngx_xmpp_scram_t            scram;
+    ngx_xmpp_digest_t          *digest;         /* of DIGEST-MD5 */
     ngx_uint_t                  state;          /* of the mechanism */
     ngx_str_t                   password;       /* SASLprepped, PLAIN */
     ngx_xmpp_sasl_task_t       *task;           /* in a thread */
@@ -165,6 +167,10 @@ ngx_int_t ngx_xmpp_sasl_scram_plus_step(ngx_xmpp_sasl_t *sasl,
 ngx_int_t ngx_xmpp_sasl_scram_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);
 ngx_int_t ngx_xmpp_sasl_plain_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
 ngx_int_t ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);
+ngx_uint_t ngx_xmpp_sasl_digest_available(ngx_xmpp_stream_t *st,
+    ngx_xmpp_sasl_mechanism_t *m);
+ngx_int_t ngx_xmpp_sasl_digest_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data);
+ngx_int_t ngx_xmpp_sasl_digest_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored);
 
 
 #endif /* _NGX_XMPP_SASL_H_INCLUDED_ */

@@ -37,6 +37,7 @@ static ngx_int_t ngx_xmpp_sasl_write(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
 #define NGX_XMPP_SASL_PLAIN           0x10
 #define NGX_XMPP_SASL_EXTERNAL        0x20
 #define NGX_XMPP_SASL_ANONYMOUS       0x40
+#define NGX_XMPP_SASL_DIGEST_MD5      0x80
 
 
 /* the strongest first, RFC 6120, 6.3.3 */
@@ -82,6 +83,10 @@ static ngx_xmpp_sasl_mechanism_t  ngx_xmpp_sasl_mechanisms[] = {
       0, NGX_XMPP_SASL_NO_INITIAL, NULL,
       ngx_xmpp_sasl_anonymous_step, ngx_xmpp_sasl_anonymous_keys },
 
+    { ngx_string("DIGEST-MD5"), NGX_XMPP_SASL_DIGEST_MD5,
+      0, NGX_XMPP_SASL_NO_INITIAL, ngx_xmpp_sasl_digest_available,
+      ngx_xmpp_sasl_digest_step, ngx_xmpp_sasl_digest_keys },
+
     { ngx_null_string, 0, 0, 0, NULL, NULL, NULL }
 };
 
@@ -93,6 +98,7 @@ static ngx_conf_bitmask_t  ngx_xmpp_sasl_mechanism_bits[] = {
     { ngx_string("SCRAM-SHA-1"), NGX_XMPP_SASL_SCRAM_SHA1 },
     { ngx_string("PLAIN"), NGX_XMPP_SASL_PLAIN },
     { ngx_string("ANONYMOUS"), NGX_XMPP_SASL_ANONYMOUS },
+    { ngx_string("DIGEST-MD5"), NGX_XMPP_SASL_DIGEST_MD5 },
     { ngx_null_string, 0 }
 };
 
@@ -156,6 +162,7 @@ static ngx_xmpp_xep_t  ngx_xmpp_sasl_xeps[] = {
     { 9266, NULL, "complete" },
     { 440, "1.0.0", "complete" },
     { 4616, NULL, "complete" },
+    { 2831, NULL, "qop auth" },
     { 4422, NULL, "appendix A" },
     { 178, "1.2", "of clients" },
     { 4505, NULL, "complete" },
