@@ -18,7 +18,8 @@ use Test::XMPP::Digest;
 
 my $t = Test::XMPP->new(users => [ qw/ alice bob carol jürgen uni /,
                                    'o,k=x' ],
-                        domains => [ 'localhost', 'second.test' ]);
+                        domains => [ 'localhost', 'second.test',
+                                     'limited.test' ]);
 
 $t->config(<<'EOT');
 %%GLOBALS%%
@@ -33,6 +34,15 @@ stream {
         ssl_certificate       %%TESTDIR%%/localhost.pem;
         ssl_certificate_key   %%TESTDIR%%/localhost.key;
         xmpp_sasl_mechanisms  DIGEST-MD5 SCRAM-SHA-256 PLAIN;
+        xmpp_login_limit_address  0;
+        xmpp_login_limit_account  0;
+    }
+
+    xmpp_host limited.test {
+        ssl_certificate       %%TESTDIR%%/limited.test.pem;
+        ssl_certificate_key   %%TESTDIR%%/limited.test.key;
+        xmpp_sasl_mechanisms  DIGEST-MD5;
+        xmpp_login_limit_account  2;
     }
 
     xmpp_host second.test {
@@ -47,6 +57,12 @@ stream {
 
     server {
         listen  127.0.0.1:%%PORT_1%% ssl;
+        xmpp_c2s;
+    }
+
+    server {
+        listen            127.0.0.1:%%PORT_2%% proxy_protocol;
+        set_real_ip_from  127.0.0.1;
         xmpp_c2s;
     }
 }
@@ -78,10 +94,33 @@ sub challenged {
     my $c = $t->client($user);
 
     $c->secure();
+
+    return begun($c, $text);
+}
+
+
+sub begun {
+    my ($c, $text) = @_;
+
     $c->send("<auth xmlns='$NS{sasl}' mechanism='DIGEST-MD5'>"
              . ($text // '') . '</auth>');
 
     return ($c, $c->recv_challenge());
+}
+
+
+# One from an address whose failures count, which loopback is not
+
+sub limited {
+    my $c = $t->client('alice', domain => 'limited.test',
+                       port => $t->port(2));
+
+    $c->connect();
+    $c->send("PROXY TCP4 192.0.2.1 127.0.0.1 40000 5222\r\n");
+    $c->open_stream();
+    $c->starttls();
+
+    return begun($c);
 }
 
 
@@ -328,6 +367,33 @@ SKIP: {
     $c->recv_challenge();
     $c->send("<abort xmlns='$NS{sasl}'/>");
     ok($c->expect('failure', error => 'aborted'), 'abort after rspauth');
+}
+
+
+###############################################################################
+# The limits on failed logins count these, too: once they are reached, not even
+# rspauth tells that the password was right
+
+if ($t->ours()) {
+    my ($status) = $t->xmppctl('right', 'adduser', '--digest-md5',
+                               'dora@limited.test');
+    is($status, 0, 'an account with limits');
+
+    my %opt = (user => 'dora', host => 'limited.test');
+    my ($early, $text) = limited();
+
+    for (1, 2) {
+        my ($c, $challenge) = limited();
+
+        $c->send_response(Test::XMPP::Digest->new(%opt, password => 'wrong')
+                          ->response($challenge));
+        ok($c->expect('failure', error => 'not-authorized'), "failure $_");
+    }
+
+    $early->send_response(Test::XMPP::Digest->new(%opt, password => 'right')
+                          ->response($text));
+    ok($early->expect('failure', error => 'temporary-auth-failure'),
+       'the right password after that: no rspauth');
 }
 
 
