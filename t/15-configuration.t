@@ -95,8 +95,8 @@ my @bad = (
       "$redis $host server { $listen return x; xmpp_c2s; }",
       qr/another handler in \S+:\d+/ ],
     [ 'an unknown mechanism', "$redis $host "
-      . "xmpp_sasl_mechanisms DIGEST-MD5; $server",
-      qr/invalid value "DIGEST-MD5" in \S+:\d+/ ],
+      . "xmpp_sasl_mechanisms CRAM-MD5; $server",
+      qr/invalid value "CRAM-MD5" in \S+:\d+/ ],
     [ 'Sentinel', "xmpp_redis sentinel:localhost; $host $server",
       qr/"sentinel:"\) is not supported in \S+:\d+/ ],
     [ 'TLS directives without TLS', "$redis $host $server "
