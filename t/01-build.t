@@ -67,8 +67,9 @@ is(substr(join('', map { chr } $bytes =~ /\d+/g), 0, $length), $lua,
 
 my @order = slurp("$top/build/gcc/objs/ngx_xmpp_module_modules.c")
             =~ /ngx_module_order\[\] = \{(.*?)\};/s;
-like($order[0], qr/\A\s*"ngx_xmpp_module",.*"ngx_stream_ssl_module",\s*NULL/s,
-     'comes before ngx_stream_ssl_module');
+like($order[0], qr/\A\s*"ngx_xmpp_module",.*"ngx_stream_ssl_module",
+                   \s*"ngx_xmpp_c2s_module",\s*NULL/sx,
+     'comes before ngx_stream_ssl_module, c2s after it');
 
 
 # a library is missing

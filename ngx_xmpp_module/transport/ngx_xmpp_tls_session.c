@@ -126,6 +126,8 @@ ngx_xmpp_tls_session_store(EVP_MD_CTX *md, SSL_CTX *ctx)
     unsigned int             len;
     STACK_OF(X509_OBJECT)   *objects;
 
+    len = 0;
+
     cert = SSL_CTX_get0_certificate(ctx);
 
     if (cert
