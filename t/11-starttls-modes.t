@@ -114,7 +114,7 @@ is(scalar($c->mechanisms()), 0, 'only: no SASL before');
 
 $c = $t->client('alice', domain => 'second.test');
 $c->secure();
-is(join(' ', $c->mechanisms()), 'SCRAM-SHA-256 PLAIN',
+is(join(' ', $c->mechanisms()), 'SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN',
    'xmpp_sasl_mechanisms of the host');
 $c->send_auth('SCRAM-SHA-1', 'n,,n=alice,r=x');
 ok($c->expect('failure', error => 'invalid-mechanism'),
