@@ -681,6 +681,7 @@ ngx_msec_t ngx_xmpp_idle_check(ngx_xmpp_stream_t *st);
 
 /* ---- log and variables (core/ngx_xmpp_log.c, ngx_xmpp_variables.c) ---- */
 
+void ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state);
 u_char *ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len);
 ngx_int_t ngx_xmpp_variables_add(ngx_conf_t *cf);
 

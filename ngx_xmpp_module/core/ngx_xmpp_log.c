@@ -1,6 +1,7 @@
 /*
  * Log lines of a connection say whom they are about: nginx appends the
- * client and the server, this appends what is known of the JID by then.
+ * client and the server, this appends what is known of the JID by then.  What
+ * the stream was doing is nginx's " while ...": it follows the state.
  *
  *     a host was named      ", xmpp host: example.org"
  *     authenticated         ", jid: alice@example.org"
@@ -12,6 +13,44 @@
 
 
 #include "ngx_xmpp.h"
+
+
+/* all that changes the state of a stream (NGX_XMPP_ST_*) does it by this */
+
+void
+ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state)
+{
+    char  *action;
+
+    switch (state) {
+
+    case NGX_XMPP_ST_HEADER:
+        action = "reading an XMPP stream header";
+        break;
+
+    case NGX_XMPP_ST_PLAIN:
+        action = "negotiating an XMPP stream";
+        break;
+
+    case NGX_XMPP_ST_SECURE:
+        action = "authenticating an XMPP client";
+        break;
+
+    case NGX_XMPP_ST_AUTH:
+        action = "binding an XMPP resource";
+        break;
+
+    case NGX_XMPP_ST_BOUND:
+        action = "serving an XMPP session";
+        break;
+
+    default: /* NGX_XMPP_ST_CLOSED */
+        action = "closing an XMPP stream";
+    }
+
+    st->state = state;
+    st->nginx->connection->log->action = action;
+}
 
 
 /* installed as the stream session's log_handler; c->data stays nginx's */
@@ -34,6 +73,9 @@ ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len)
 
     if (st->session) {
         p = ngx_snprintf(buf, len, ", jid: %V", &st->session->jid.full);
+
+    } else if (st->jid.len) {
+        p = ngx_snprintf(buf, len, ", jid: %V", &st->jid);
 
     } else if (st->user.len) {
         p = ngx_snprintf(buf, len, ", jid: %V@%V", &st->user,

@@ -308,7 +308,7 @@ ngx_xmpp_bind_done(ngx_xmpp_session_t *xs, ngx_int_t rc)
         st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
 
     } else if (ngx_xmpp_stream_send(st, e) == NGX_OK) {
-        st->state = NGX_XMPP_ST_BOUND;
+        ngx_xmpp_log_state(st, NGX_XMPP_ST_BOUND);
     }
 
     ngx_xmpp_worker_pool_done(st->worker, pool);

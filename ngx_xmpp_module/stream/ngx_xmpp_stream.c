@@ -59,7 +59,7 @@ ngx_xmpp_stream_create(ngx_stream_session_t *s,
     st->transport = transport;
     st->worker = ngx_xmpp_worker_get(s);
     st->conf = conf;
-    st->state = NGX_XMPP_ST_HEADER;
+    ngx_xmpp_log_state(st, NGX_XMPP_ST_HEADER);
     st->last_out = &st->out;
     st->deadline = ngx_current_msec + st->conf->auth_timeout;
 
@@ -298,8 +298,9 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         return;
     }
 
-    st->state = st->user.len ? NGX_XMPP_ST_AUTH
-                : st->tls ? NGX_XMPP_ST_SECURE : NGX_XMPP_ST_PLAIN;
+    ngx_xmpp_log_state(st, st->user.len ? NGX_XMPP_ST_AUTH
+                           : st->tls ? NGX_XMPP_ST_SECURE
+                                     : NGX_XMPP_ST_PLAIN);
 
     if (st->transport->open(st) != NGX_OK
         || ngx_xmpp_stream_features(st) != NGX_OK)
@@ -652,7 +653,7 @@ ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st)
     st->tls = 1;
     st->starttls = 1;
     st->opened = 0;
-    st->state = NGX_XMPP_ST_HEADER;
+    ngx_xmpp_log_state(st, NGX_XMPP_ST_HEADER);
 }
 
 
@@ -672,7 +673,7 @@ ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st, ngx_str_t *user)
     ngx_xmpp_parser_limits(st->parser, &st->conf->limits);
 
     st->opened = 0;
-    st->state = NGX_XMPP_ST_HEADER;
+    ngx_xmpp_log_state(st, NGX_XMPP_ST_HEADER);
 
     /* nginx closes no client that has logged in to take another one */
 

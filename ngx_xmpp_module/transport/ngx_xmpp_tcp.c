@@ -70,7 +70,6 @@ ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
 
     c = st->nginx->connection;
 
-    c->log->action = "negotiating an XMPP stream";
     c->read->handler = ngx_xmpp_tcp_read_handler;
     c->write->handler = ngx_xmpp_tcp_write_handler;
 
@@ -340,8 +339,6 @@ ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st)
     if (c->read->timer_set) {
         ngx_del_timer(c->read);
     }
-
-    c->log->action = "serving an XMPP session";
 
     st->watched = 1;
     ngx_xmpp_tcp_watch(st);

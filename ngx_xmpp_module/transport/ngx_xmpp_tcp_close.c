@@ -118,7 +118,7 @@ ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
         }
 
         st->error = error;
-        st->state = NGX_XMPP_ST_CLOSED;
+        ngx_xmpp_log_state(st, NGX_XMPP_ST_CLOSED);
     }
 
     if (!st->is_posted) {

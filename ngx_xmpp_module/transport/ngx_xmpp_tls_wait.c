@@ -142,7 +142,6 @@ ngx_xmpp_tls_reusable(ngx_connection_t *c, ngx_atomic_uint_t number)
         return;
     }
 
-    c->log->action = "SSL handshaking";
     c->read->handler = ngx_xmpp_tls_handshake_handler;
     c->write->handler = ngx_xmpp_tls_handshake_handler;
 
