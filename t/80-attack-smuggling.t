@@ -113,6 +113,44 @@ ok($bob->expect_nothing(from => $carol), 'none of it is relayed');
 
 
 ###############################################################################
+# Names that parsers of XML 1.0's fourth edition, like expat, call ill-formed,
+# and those of the fifth do not: they would end the streams of others
+
+for my $ch ("\xEF\xBB\xBF", "\xE2\x80\x8C", "\xF0\x90\x80\x80", "\xCC\x80",
+            "\xD9\xA0", "\xE1\xBF\xB2", "\xEF\xAC\x80", "\xC4\xB2",
+            "\xE2\x81\xB0", "\xE3\x80\x81", "\xED\x9E\xA4", "\xE9\xBE\xA6")
+{
+    for my $place ('a name', 'the name of an attribute') {
+        my $c = $t->client('alice', tls => 'none', resource => 'a',
+                           mechanism => 'SCRAM-SHA-1')->login();
+
+        $c->send($where{$place}->($ch));
+        ok($c->expect_stream_error(qr/^(?:policy-violation|not-well-formed)$/),
+           sprintf "%vX in $place", $ch);
+    }
+}
+
+ok($bob->expect_nothing(from => $carol), 'none of it is relayed');
+
+my $writer = $t->client('alice', tls => 'none', resource => 'a',
+                        mechanism => 'SCRAM-SHA-1')->login();
+my @letters;
+
+for my $edge (0xC0, 0xD6, 0xD8, 0xF6, 0xF8, 0x131, 0x134, 0x13E, 0x141, 0x148,
+              0x14A, 0x17E, 0x38E, 0x3A1, 0x3A3, 0x3CE, 0x40E, 0x44F, 0x5D0,
+              0x5EA, 0x3041, 0x3094, 0x30A1, 0x30FA, 0x4E00, 0x9FA5, 0xAC00,
+              0xD7A3)
+{
+    utf8::encode(my $letter = chr $edge);
+    push @letters, "<message to='$to'><$letter $letter='1'/></message>";
+    $writer->send($letters[-1]);
+}
+
+ok($writer->sync(), 'letters are no such');
+$writer->close();
+
+
+###############################################################################
 # Good stanzas, and what they are damaged with
 
 my @good = (
@@ -180,7 +218,11 @@ sub damaged {
 # Each on a stream that lives until it does harm; a whole good stanza behind
 # each closes what is left open, if anything can.
 
-my (@received, $alice);
+my ($alice, @received);
+
+@received = map { [ $_, 'letters' ] } arrived();
+is(scalar @received, @letters, 'and are relayed');
+
 my ($streams, $ended, $sent) = (0, 0, 0);
 
 for my $round (1 .. $rounds) {

@@ -621,6 +621,7 @@ ngx_xmpp_stream_xml_error(ngx_xmpp_stream_t *st)
     case NGX_XMPP_XML_ERR_DEPTH:
     case NGX_XMPP_XML_ERR_ATTRS:
     case NGX_XMPP_XML_ERR_ELEMENTS:
+    case NGX_XMPP_XML_ERR_NAME:
         error = NGX_XMPP_SE_POLICY_VIOLATION;
         break;
 

@@ -165,6 +165,7 @@ typedef enum {
     NGX_XMPP_XML_ERR_DEPTH,               /* policy-violation */
     NGX_XMPP_XML_ERR_ATTRS,               /* policy-violation */
     NGX_XMPP_XML_ERR_ELEMENTS,            /* policy-violation */
+    NGX_XMPP_XML_ERR_NAME,                /* policy-violation */
     NGX_XMPP_XML_ERR_TEXT,                /* text at depth 1: bad-format */
     NGX_XMPP_XML_ERR_MEMORY               /* internal-server-error */
 } ngx_xmpp_xml_err_e;

@@ -13,6 +13,12 @@
 #include <ngx_xmpp_xml_parser.h>
 
 
+typedef struct {
+    uint32_t   first;
+    uint32_t   last;
+} ngx_xmpp_xml_range_t;
+
+
 static void ngx_xmpp_xml_sax_start(void *data, const xmlChar *name,
     const xmlChar *prefix, const xmlChar *uri, int ns_n, const xmlChar **ns,
     int attrs_n, int defaulted, const xmlChar **attrs);
@@ -21,6 +27,9 @@ static ngx_int_t ngx_xmpp_xml_sax_namespaces(ngx_xmpp_parser_t *p,
     const xmlChar *prefix, const xmlChar *uri, int n, const xmlChar **ns);
 static ngx_int_t ngx_xmpp_xml_sax_spaces(ngx_xmpp_parser_t *p,
     const xmlChar *uri, int n, const xmlChar **attrs);
+static ngx_int_t ngx_xmpp_xml_sax_names(ngx_xmpp_parser_t *p,
+    const xmlChar *name, int n, const xmlChar **attrs);
+static ngx_uint_t ngx_xmpp_xml_sax_name(const xmlChar *name);
 static ngx_xmpp_xml_t *ngx_xmpp_xml_sax_element(ngx_xmpp_parser_t *p,
     const xmlChar *name, const xmlChar *uri, int n, const xmlChar **attrs);
 static size_t ngx_xmpp_xml_sax_ns(ngx_xmpp_xml_t *parent, const xmlChar *uri,
@@ -82,6 +91,27 @@ static uint32_t  ngx_xmpp_xml_no_uri[] = {
 };
 
 
+/* letters in both the fourth and the fifth edition of XML 1.0: frequent ones */
+
+static ngx_xmpp_xml_range_t  ngx_xmpp_xml_letters[] = {
+    { 0x00c0, 0x00d6 },
+    { 0x00d8, 0x00f6 },
+    { 0x00f8, 0x0131 },
+    { 0x0134, 0x013e },
+    { 0x0141, 0x0148 },
+    { 0x014a, 0x017e },
+    { 0x038e, 0x03a1 },
+    { 0x03a3, 0x03ce },
+    { 0x040e, 0x044f },
+    { 0x05d0, 0x05ea },
+    { 0x3041, 0x3094 },
+    { 0x30a1, 0x30fa },
+    { 0x4e00, 0x9fa5 },
+    { 0xac00, 0xd7a3 },
+    { 0xffffffff, 0xffffffff }
+};
+
+
 static void
 ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
     const xmlChar *uri, int ns_n, const xmlChar **ns, int attrs_n,
@@ -112,7 +142,9 @@ ngx_xmpp_xml_sax_start(void *data, const xmlChar *name, const xmlChar *prefix,
         }
     }
 
-    if (ngx_xmpp_xml_sax_spaces(p, uri, attrs_n, attrs) != NGX_OK) {
+    if (ngx_xmpp_xml_sax_spaces(p, uri, attrs_n, attrs) != NGX_OK
+        || ngx_xmpp_xml_sax_names(p, name, attrs_n, attrs) != NGX_OK)
+    {
         return;
     }
 
@@ -256,6 +288,76 @@ ngx_xmpp_xml_sax_spaces(ngx_xmpp_parser_t *p, const xmlChar *uri, int n,
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Since its fifth edition XML 1.0 lets nearly all characters into names.
+ * Parsers of the fourth, like expat, take most of these for ill-formed, so that
+ * by one stanza a client could end the streams of all who receive it.  What is
+ * let through are letters that both editions have; prefixes are not relayed.
+ */
+
+static ngx_int_t
+ngx_xmpp_xml_sax_names(ngx_xmpp_parser_t *p, const xmlChar *name, int n,
+    const xmlChar **attrs)
+{
+    ngx_uint_t  plain;
+
+    plain = ngx_xmpp_xml_sax_name(name);
+
+    for ( /* void */ ; n && plain; n--, attrs += 5) {
+        plain = ngx_xmpp_xml_sax_name(attrs[0]);
+    }
+
+    if (!plain) {
+        ngx_xmpp_parser_fail(p, NGX_XMPP_XML_ERR_NAME,
+                             "a name that not all parsers read");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_xmpp_xml_sax_name(const xmlChar *name)
+{
+    uint32_t               ch;
+    ngx_xmpp_xml_range_t  *range;
+
+    while (*name) {
+
+        if (*name < 0x80) {
+            name++;
+            continue;
+        }
+
+        /* the scanner has seen to it that this is UTF-8 */
+
+        if (*name < 0xe0) {
+            ch = (name[0] & 0x1f) << 6 | (name[1] & 0x3f);
+            name += 2;
+
+        } else if (*name < 0xf0) {
+            ch = (name[0] & 0x0f) << 12 | (name[1] & 0x3f) << 6
+                 | (name[2] & 0x3f);
+            name += 3;
+
+        } else {
+            return 0;
+        }
+
+        for (range = ngx_xmpp_xml_letters; ch > range->last; range++) {
+            /* void */
+        }
+
+        if (ch < range->first) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -59,7 +59,7 @@ typedef struct {
 
 static char *test_errors[] = {
     "none", "not-well-formed", "bad-prefix", "restricted", "encoding",
-    "too-big", "depth", "attrs", "elements", "text", "memory"
+    "too-big", "depth", "attrs", "elements", "name", "text", "memory"
 };
 
 
