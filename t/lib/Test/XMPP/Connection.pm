@@ -53,7 +53,8 @@ sub _reset_stream {
 
 
 ###############################################################################
-# The connection
+# The connection.  new() may say: local (the address to come from), preface
+# (what goes before all, TLS included: the PROXY protocol's header).
 
 sub connect {
     my ($self) = @_;
@@ -62,6 +63,7 @@ sub connect {
         PeerAddr => $self->{host},
         PeerPort => $self->{port},
         Proto    => 'tcp',
+        $self->{local} ? (LocalAddr => $self->{local}) : (),
         Timeout  => $TIMEOUT,
     ) or die "connect to $self->{host}:$self->{port}: $!\n";
 
@@ -75,6 +77,8 @@ sub connect {
     $self->{eof} = undef;
     $self->{secure} = 0;
     $self->_reset_stream();
+
+    syswrite $self->{sock}, $self->{preface} if defined $self->{preface};
 
     $self->start_tls() if $self->{tls} eq 'direct';
 
