@@ -9,6 +9,7 @@ use warnings;
 
 use Errno qw/ EAGAIN EINTR EWOULDBLOCK /;
 use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::SSL;
 use Socket qw/ IPPROTO_TCP TCP_NODELAY /;
 use Time::HiRes qw/ time /;
@@ -59,7 +60,9 @@ sub _reset_stream {
 sub connect {
     my ($self) = @_;
 
-    $self->{sock} = IO::Socket::INET->new(
+    my $class = $self->{host} =~ /:/ ? 'IO::Socket::IP' : 'IO::Socket::INET';
+
+    $self->{sock} = $class->new(
         PeerAddr => $self->{host},
         PeerPort => $self->{port},
         Proto    => 'tcp',
