@@ -23,6 +23,8 @@ static ngx_int_t ngx_xmpp_host_add(ngx_conf_t *cf, ngx_xmpp_host_t *h,
 static ngx_xmpp_ssl_conf_t *ngx_xmpp_host_ssl_defaults(ngx_conf_t *cf);
 static ngx_uint_t ngx_xmpp_host_has_certificate(ngx_conf_t *cf,
     ngx_xmpp_ssl_conf_t *sslcf);
+static void ngx_xmpp_host_default_tls(ngx_xmpp_ssl_conf_t *sslcf,
+    ngx_xmpp_ssl_conf_t *prev);
 static ngx_int_t ngx_xmpp_host_check(ngx_conf_t *cf, ngx_xmpp_host_t *h,
     ngx_xmpp_main_conf_t *xmcf);
 
@@ -241,36 +243,56 @@ ngx_xmpp_host_has_certificate(ngx_conf_t *cf, ngx_xmpp_ssl_conf_t *sslcf)
 
 
 /*
- * Runs for each server before the SSL module merges: ctx is the server's.
- * TLS 1.2 and 1.3 are the default for XMPP; 1.22 leaves 1.3 out of stream.
+ * What nobody has set, in the server nor in stream{}, is for XMPP as RFC 9325
+ * says (RFC 7590, 3.1): TLS 1.2 and 1.3 (3.1.1; nginx 1.22 leaves 1.3 out of
+ * stream), with TLS 1.2 the AEAD ciphers with forward secrecy alone (4.1, 4.2),
+ * the stronger first, in the order of the server (4.2.1).
  */
+
+static void
+ngx_xmpp_host_default_tls(ngx_xmpp_ssl_conf_t *sslcf,
+    ngx_xmpp_ssl_conf_t *prev)
+{
+    if (sslcf->protocols == 0 && prev->protocols == 0) {
+        sslcf->protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
+                           |NGX_SSL_TLSv1_3;
+    }
+
+    if (sslcf->ciphers.data == NULL && prev->ciphers.data == NULL) {
+        ngx_str_set(&sslcf->ciphers, "ECDHE+AESGCM:ECDHE+CHACHA20");
+    }
+
+    if (sslcf->prefer_server_ciphers == NGX_CONF_UNSET
+        && prev->prefer_server_ciphers == NGX_CONF_UNSET)
+    {
+        sslcf->prefer_server_ciphers = 1;
+    }
+}
+
+
+/* runs for each server before the SSL module merges: ctx is the server's */
 
 char *
 ngx_xmpp_host_merge_ssl(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf,
     ngx_xmpp_srv_conf_t *xscf, ngx_stream_conf_ctx_t *ctx)
 {
     ngx_xmpp_host_t      **hp;
-    ngx_xmpp_ssl_conf_t   *sslcf, *first;
+    ngx_xmpp_ssl_conf_t   *sslcf, *prev, *first;
 
     if (!xscf->listener && xscf->host == NULL) {
         return NGX_CONF_OK;
     }
 
     sslcf = ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
+    prev = ngx_xmpp_host_ssl_defaults(cf);
 
-    if (sslcf->protocols == 0
-        && ngx_xmpp_host_ssl_defaults(cf)->protocols == 0)
-    {
-        sslcf->protocols = NGX_CONF_BITMASK_SET|NGX_SSL_TLSv1_2
-                           |NGX_SSL_TLSv1_3;
-    }
+    ngx_xmpp_host_default_tls(sslcf, prev);
 
     /* direct TLS: the handshake is a part of xmpp_auth_timeout */
 
     if (xscf->listener
         && sslcf->handshake_timeout == NGX_CONF_UNSET_MSEC
-        && ngx_xmpp_host_ssl_defaults(cf)->handshake_timeout
-           == NGX_CONF_UNSET_MSEC)
+        && prev->handshake_timeout == NGX_CONF_UNSET_MSEC)
     {
         sslcf->handshake_timeout = xscf->auth_timeout;
     }
