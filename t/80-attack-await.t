@@ -30,8 +30,9 @@ my $t = Test::XMPP->new(hosts => 0, workers => 1,
 
 $t->only_ours('holds Redis, and looks into the worker');
 
-# %%PORT_0%% STARTTLS or none, %%PORT_1%% direct TLS; %%PORT_2%% and
-# %%PORT_3%% the same with little time
+# %%PORT_0%% STARTTLS or none, %%PORT_1%% direct TLS; %%PORT_4%% for clients
+# with an address, whose failed logins are counted; the next but one are the
+# same with little time
 
 $t->config(<<'EOF');
 %%GLOBALS%%
@@ -44,6 +45,10 @@ stream {
     xmpp_redis_timeout  5s;
     xmpp_drain_time     200ms;
     xmpp_starttls       on;
+    set_real_ip_from    127.0.0.1;
+
+    xmpp_login_limit_address  1000;
+    xmpp_login_limit_account  1000;
 
     xmpp_host localhost {
         ssl_certificate      %%TESTDIR%%/localhost.pem;
@@ -72,6 +77,17 @@ stream {
         xmpp_c2s;
         xmpp_auth_timeout  3s;
     }
+
+    server {
+        listen  127.0.0.1:%%PORT_4%% proxy_protocol;
+        xmpp_c2s;
+    }
+
+    server {
+        listen             127.0.0.1:%%PORT_6%% proxy_protocol;
+        xmpp_c2s;
+        xmpp_auth_timeout  3s;
+    }
 }
 EOF
 
@@ -82,6 +98,7 @@ my $domain = $t->domain();
 my %NS = %Test::XMPP::Client::NS;
 my @lanes = qw/ command subscriber /;
 my ($lanes, $others);
+my $address = 0;
 
 for my $host (0, 1) {
     my $lane = Test::XMPP::Lanes->new($t->testdir() . "/host$host.sock",
@@ -146,6 +163,18 @@ my @places = (
     { name => 'credentials', early => 1, lane => 'command',
       before => sub { start($_[0]) }, at => sub { scram($_[0]) },
       then => 'challenge' },
+
+    { name => 'credentials and counters', early => 1, lane => 'command',
+      tls => 'none', port => 4, before => sub { from($_[0]) },
+      at => sub { scram($_[0]) }, then => 'challenge' },
+
+    { name => 'a failure is counted', early => 1, lane => 'command',
+      tls => 'none', port => 4, before => sub { challenged($_[0], 'wrong') },
+      at => sub { final($_[0]) } },
+
+    { name => 'a network is remembered', early => 1, lane => 'command',
+      tls => 'none', port => 4, before => sub { challenged($_[0]) },
+      at => sub { final($_[0]) } },
 
     { name => 'a thread', early => 1, user => 'carol', tls => 'starttls',
       before => sub { start($_[0]) },
@@ -230,6 +259,33 @@ sub scram {
 
     $c->send_auth('SCRAM-SHA-1', $c->sasl()->first());
 }
+
+
+# with an address of its own, so that its failures are counted in Redis
+
+sub from {
+    my ($c) = @_;
+
+    $c->connect();
+    $c->send(sprintf "PROXY TCP4 198.51.%d.%d 127.0.0.1 40000 5222\r\n",
+             100 + $address / 250, 1 + $address++ % 250);
+    $c->open_stream();
+}
+
+
+sub challenged {
+    my ($c, $password) = @_;
+
+    from($c);
+
+    my $sasl = $c->sasl($password ? (password => $password) : ());
+
+    $c->send_auth('SCRAM-SHA-1', $sasl->first());
+    $c->{final} = $sasl->final($c->recv_challenge());
+}
+
+
+sub final { $_[0]->send_response($_[0]{final}) }
 
 
 sub bind_to {
