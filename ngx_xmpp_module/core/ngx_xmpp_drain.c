@@ -380,7 +380,10 @@ ngx_xmpp_drain_posted(ngx_xmpp_worker_t *w)
     n = ngx_xmpp_store_connections(w->store, c);
 
     for (i = 0; i < n; i++) {
-        if (c[i]->write->ready) {
+
+        /* with one of them the client may give up both */
+
+        if (c[i]->fd != (ngx_socket_t) -1 && c[i]->write->ready) {
             c[i]->write->handler(c[i]->write);
         }
     }
