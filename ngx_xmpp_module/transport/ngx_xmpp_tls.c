@@ -250,6 +250,11 @@ ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st)
     st->handshaking = 0;
 
     if (st->state == NGX_XMPP_ST_CLOSED) {
+
+        /* at once: close() has posted the stream, and there is one end */
+
+        st->nginx->connection->ssl->no_wait_shutdown = 1;
+
         ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
         return;
     }
