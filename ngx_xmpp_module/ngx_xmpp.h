@@ -261,11 +261,13 @@ struct ngx_xmpp_worker_s {
 
     ngx_connection_t           *hook;           /* told of a shutdown */
     ngx_event_t                 drain;
+    ngx_event_t                 again;          /* after refused SSUBSCRIBE */
     ngx_event_t                 trim;           /* gives heap back, slowly */
     ngx_msec_t                  drain_end;
     unsigned                    draining:1;
     unsigned                    drained:1;      /* the store is closed */
     unsigned                    working:1;      /* on its lists */
+    unsigned                    refused:1;      /* nodes lack their channel */
 };
 
 
@@ -653,6 +655,7 @@ ngx_xmpp_account_t *ngx_xmpp_registry_find(ngx_xmpp_worker_t *w,
 ngx_int_t ngx_xmpp_registry_subscribe(ngx_xmpp_account_t *a);
 void ngx_xmpp_registry_leave(ngx_xmpp_account_t *a);
 void ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell);
+void ngx_xmpp_registry_again_handler(ngx_event_t *ev);
 void ngx_xmpp_registry_rung(void *data, ngx_str_t *tag, uint64_t number);
 void ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber,
     ngx_uint_t ready);

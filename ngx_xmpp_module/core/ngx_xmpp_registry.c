@@ -12,14 +12,21 @@
  * and after a lost command connection, all sessions put their record back, in
  * case Redis lost it, and learn from it what they did not hear.  Nodes come
  * from the heap and are freed with their last session.
+ *
+ * A subscription that Redis refuses (an ACL) does not end the connection: one
+ * of the nodes asks again each second, and when it may, all do.
  */
 
 
 #include "ngx_xmpp.h"
 
 
+#define NGX_XMPP_REGISTRY_AGAIN  1000   /* ms */
+
+
 static void ngx_xmpp_registry_subscribed(void *data,
     ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_registry_all_again(ngx_xmpp_worker_t *w);
 static void ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a,
     ngx_xmpp_store_bell_t *bell);
 static ngx_xmpp_session_t *ngx_xmpp_registry_session(ngx_xmpp_account_t *a,
@@ -97,6 +104,17 @@ ngx_xmpp_registry_subscribed(void *data, ngx_xmpp_store_result_t *res)
     a->req = NULL;
     a->subscribed = (res->rc == NGX_OK);
 
+    if (!a->subscribed) {
+        a->worker->refused = 1;
+
+        if (!a->worker->again.timer_set) {
+            ngx_add_timer(&a->worker->again, NGX_XMPP_REGISTRY_AGAIN);
+        }
+
+    } else if (a->worker->refused) {
+        ngx_xmpp_registry_all_again(a->worker);
+    }
+
     /* a session that fails leaves the queue, the last one frees the node */
 
     for (q = ngx_queue_head(&a->sessions); /* void */ ; q = next) {
@@ -109,6 +127,81 @@ ngx_xmpp_registry_subscribed(void *data, ngx_xmpp_store_result_t *res)
         }
 
         ngx_xmpp_session_subscribed(xs, res->rc);
+    }
+}
+
+
+/* one node for all: what is refused to it is refused to the others, too */
+
+void
+ngx_xmpp_registry_again_handler(ngx_event_t *ev)
+{
+    ngx_rbtree_node_t   *node;
+    ngx_xmpp_worker_t   *w;
+    ngx_xmpp_account_t  *a;
+
+    w = ev->data;
+
+    if (w->drained || w->accounts.root == w->accounts.sentinel) {
+        return;
+    }
+
+    for (node = ngx_rbtree_min(w->accounts.root, w->accounts.sentinel);
+         node;
+         node = ngx_rbtree_next(&w->accounts, node))
+    {
+        a = (ngx_xmpp_account_t *) node;
+
+        if (a->subscribed || a->req) {
+            continue;
+        }
+
+        if (ngx_xmpp_registry_subscribe(a) != NGX_OK) {
+            ngx_add_timer(ev, NGX_XMPP_REGISTRY_AGAIN);
+        }
+
+        return;
+    }
+}
+
+
+/* one was confirmed: now the others, but for those that are under way */
+
+static void
+ngx_xmpp_registry_all_again(ngx_xmpp_worker_t *w)
+{
+    ngx_uint_t           n;
+    ngx_rbtree_node_t   *node;
+    ngx_xmpp_account_t  *a;
+
+    w->refused = 0;
+    n = 0;
+
+    for (node = ngx_rbtree_min(w->accounts.root, w->accounts.sentinel);
+         node;
+         node = ngx_rbtree_next(&w->accounts, node))
+    {
+        a = (ngx_xmpp_account_t *) node;
+
+        if (a->subscribed || a->req) {
+            continue;
+        }
+
+        if (ngx_xmpp_registry_subscribe(a) != NGX_OK) {
+            w->refused = 1;
+            continue;
+        }
+
+        n++;
+    }
+
+    if (w->refused && !w->again.timer_set) {
+        ngx_add_timer(&w->again, NGX_XMPP_REGISTRY_AGAIN);
+    }
+
+    if (n) {
+        ngx_log_error(NGX_LOG_NOTICE, w->log, 0,
+                      "xmpp may subscribe again; %ui more accounts do", n);
     }
 }
 

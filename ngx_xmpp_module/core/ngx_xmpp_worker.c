@@ -75,6 +75,11 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     w->trim.log = cycle->log;
     w->trim.cancelable = 1;
 
+    w->again.handler = ngx_xmpp_registry_again_handler;
+    w->again.data = w;
+    w->again.log = cycle->log;
+    w->again.cancelable = 1;
+
     w->store = ngx_xmpp_store_create(cycle->pool, cycle->log, &xmcf->store,
                                      ngx_xmpp_registry_doorbell,
                                      ngx_xmpp_registry_rung,

@@ -170,6 +170,12 @@ ngx_int_t ngx_xmpp_redis_unsubscribe(ngx_xmpp_redis_t *r, ngx_str_t *channel);
  */
 ngx_uint_t ngx_xmpp_redis_pending(ngx_xmpp_redis_t *r);
 
+/*
+ * The way out of an error reply that is given before anything of the command
+ * ran, for the log; NULL: another error, the command may have run in part.
+ */
+char *ngx_xmpp_redis_advice(ngx_str_t *text);
+
 /* its connections at the moment, up to two; for who polls them himself */
 ngx_uint_t ngx_xmpp_redis_connections(ngx_xmpp_redis_t *r,
     ngx_connection_t **c);

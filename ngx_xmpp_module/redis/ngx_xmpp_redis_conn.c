@@ -587,7 +587,7 @@ static void
 ngx_xmpp_redis_log_away(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail)
 {
-    char                     *name;
+    char                     *name, *advice;
     ngx_str_t                 text;
     ngx_uint_t                bit, level;
     ngx_xmpp_redis_t         *r;
@@ -623,9 +623,15 @@ ngx_xmpp_redis_log_away(ngx_xmpp_redis_conn_t *conn,
         text = *detail;
         text.len = ngx_min(text.len, 200);
 
+        /* one reason for all that may be wrong with address and user */
+
+        advice = (reason == ngx_xmpp_redis_refused)
+                 ? ngx_xmpp_redis_advice(&text) : NULL;
+
         ngx_log_error(level, r->log, err,
                       "xmpp redis \"%V\": %s connection %s, \"%V\"; %s",
-                      &r->conf.url, name, why->what, &text, why->advice);
+                      &r->conf.url, name, why->what, &text,
+                      advice ? advice : why->advice);
 
     } else {
         ngx_log_error(level, r->log, err,

@@ -46,9 +46,10 @@ static void ngx_xmpp_store_reply(void *data, redisReply *reply,
 static void ngx_xmpp_store_posted(void *data, ngx_xmpp_store_result_t *res);
 static ngx_int_t ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req,
     redisReply *reply);
+static void ngx_xmpp_store_error(ngx_xmpp_store_req_t *req, redisReply *reply,
+    ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_store_outcome(redisReply *reply,
     ngx_xmpp_store_result_t *res);
-static ngx_uint_t ngx_xmpp_store_refused(redisReply *reply);
 static uint64_t ngx_xmpp_store_uint(redisReply *reply, size_t n);
 
 
@@ -205,15 +206,23 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
 {
     ngx_xmpp_store_t *store = data;
 
+    char       *advice;
+    ngx_str_t   text;
+
     if (reply == NULL) {
         return;
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {
+        text.data = (u_char *) reply->str;
+        text.len = reply->len;
+
+        advice = ngx_xmpp_redis_advice(&text);
+
         ngx_log_error(NGX_LOG_ERR, store->log, 0,
-                      "Redis refused the xmpp Functions: \"%*s\"; "
-                      "Redis 7 or later is needed, and a user that may "
-                      "run FUNCTION LOAD", (size_t) reply->len, reply->str);
+                      "Redis refused the xmpp Functions: \"%V\"; %s",
+                      &text, advice ? advice
+                                    : "Redis 7 or later is needed");
         return;
     }
 
@@ -459,19 +468,15 @@ ngx_xmpp_store_reply(void *data, redisReply *reply,
     ngx_memzero(&res, sizeof(ngx_xmpp_store_result_t));
     res.reply = reply;
 
-    if (reply != NULL) {
-        ngx_xmpp_store_outcome(reply, &res);
-
-    } else {
+    if (reply == NULL) {
         res.rc = (status == NGX_XMPP_REDIS_OK) ? NGX_OK
                  : (status == NGX_XMPP_REDIS_AWAY) ? NGX_AGAIN : NGX_ERROR;
-    }
 
-    if (reply != NULL && reply->type == REDIS_REPLY_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, req->store->log, 0,
-                      "Redis refused \"%V %V\" of xmpp: \"%*s\"",
-                      &req->argv[0], &req->argv[1], (size_t) reply->len,
-                      reply->str);
+    } else if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_xmpp_store_error(req, reply, &res);
+
+    } else {
+        ngx_xmpp_store_outcome(reply, &res);
     }
 
     req->handler(req->data, &res);
@@ -513,6 +518,29 @@ ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req, redisReply *reply)
 }
 
 
+/* an error that says that nothing ran: the caller may try again later */
+
+static void
+ngx_xmpp_store_error(ngx_xmpp_store_req_t *req, redisReply *reply,
+    ngx_xmpp_store_result_t *res)
+{
+    char       *advice;
+    ngx_str_t   text;
+
+    text.data = (u_char *) reply->str;
+    text.len = reply->len;
+
+    advice = ngx_xmpp_redis_advice(&text);
+
+    res->rc = advice ? NGX_AGAIN : NGX_ERROR;
+
+    ngx_log_error(NGX_LOG_ERR, req->store->log, 0,
+                  "Redis refused \"%V %V\" of xmpp: \"%V\"; %s",
+                  &req->argv[0], &req->argv[1], &text,
+                  advice ? advice : "it may have run in part");
+}
+
+
 /* Functions answer { outcome, number of the bell, epoch, ... } */
 
 static void
@@ -537,13 +565,6 @@ ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
     case REDIS_REPLY_ARRAY:
         break;
 
-    case REDIS_REPLY_ERROR:
-        if (ngx_xmpp_store_refused(reply)) {
-            res->rc = NGX_AGAIN;
-        }
-
-        return;
-
     default:
         return;
     }
@@ -567,33 +588,6 @@ ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
     } else {
         res->rc = NGX_DECLINED;
     }
-}
-
-
-/* errors that Redis gives before it runs anything: memory, state, rights */
-
-static ngx_uint_t
-ngx_xmpp_store_refused(redisReply *reply)
-{
-    static const ngx_str_t  errors[] = {
-        ngx_string("OOM "),
-        ngx_string("BUSY "),
-        ngx_string("MISCONF "),
-        ngx_string("NOPERM "),
-        ngx_string("NOREPLICAS ")
-    };
-
-    ngx_uint_t  i;
-
-    for (i = 0; i < sizeof(errors) / sizeof(ngx_str_t); i++) {
-        if ((size_t) reply->len >= errors[i].len
-            && ngx_memcmp(reply->str, errors[i].data, errors[i].len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
