@@ -588,6 +588,9 @@ char *ngx_xmpp_conf_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_xmpp_conf_set_bitmask_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* post of size and msec slots */
+extern ngx_conf_post_t  ngx_xmpp_conf_positive;
+
 
 /* ---- hosts (core/ngx_xmpp_host.c) ---- */
 
@@ -599,6 +602,14 @@ ngx_xmpp_host_t *ngx_xmpp_host_find(ngx_xmpp_main_conf_t *xmcf,
     ngx_str_t *name);
 #define ngx_xmpp_host_conf(h, module)                                         \
     ((h)->ctx->srv_conf[module.ctx_index])
+
+
+/* ---- their certificates (core/ngx_xmpp_certificate.c) ---- */
+
+ngx_int_t ngx_xmpp_certificate_files(ngx_conf_t *cf, ngx_xmpp_host_t *h,
+    ngx_array_t *certificates, ngx_array_t *keys);
+void ngx_xmpp_certificate_names(ngx_conf_t *cf, ngx_xmpp_host_t *h,
+    SSL_CTX *ctx);
 
 
 /* ---- the worker (core/ngx_xmpp_worker.c) ---- */

@@ -15,11 +15,16 @@
 #include "ngx_xmpp.h"
 
 
+#define NGX_XMPP_MIN_STANZA           10000   /* bytes; RFC 6120, 13.12 */
+
+
 static void *ngx_xmpp_create_main_conf(ngx_conf_t *cf);
 static char *ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf);
 static void *ngx_xmpp_create_srv_conf(ngx_conf_t *cf);
 static char *ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
+static ngx_int_t ngx_xmpp_check_limits(ngx_conf_t *cf,
+    ngx_xmpp_srv_conf_t *xscf);
 static ngx_stream_conf_ctx_t *ngx_xmpp_server_ctx(ngx_conf_t *cf,
     ngx_xmpp_srv_conf_t *xscf);
 static ngx_int_t ngx_xmpp_postconfiguration(ngx_conf_t *cf);
@@ -112,14 +117,14 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_STREAM_MAIN_CONF_OFFSET,
       offsetof(ngx_xmpp_main_conf_t, store.redis.timeout),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_redis_connect_timeout"),
       NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_STREAM_MAIN_CONF_OFFSET,
       offsetof(ngx_xmpp_main_conf_t, store.redis.connect_timeout),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_drain_time"),
       NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
@@ -147,7 +152,7 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, auth_timeout),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_auth_attempts"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
@@ -161,14 +166,14 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       ngx_conf_set_size_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, preauth_bytes),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_max_stanza"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_size_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, limits.max_stanza),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_max_depth"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
@@ -203,7 +208,7 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, send_timeout),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_idle_timeout"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
@@ -217,7 +222,7 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, probe_timeout),
-      NULL },
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_max_sessions"),
       NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_TAKE1,
@@ -390,13 +395,6 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     conf->preauth.max_elements = ngx_min(conf->limits.max_elements, 32);
     conf->preauth.raw = 1;
 
-    if (conf->output_queue < conf->limits.max_stanza) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"xmpp_output_queue\" must not be less than "
-                      "\"xmpp_max_stanza\"");
-        return NGX_CONF_ERROR;
-    }
-
     ctx = ngx_xmpp_server_ctx(cf, conf);
 
     if (ctx == NULL) {
@@ -408,6 +406,11 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
 
     if (conf->listener) {
+
+        if (ngx_xmpp_check_limits(cf, conf) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+
         xmcf->listeners++;
 
         if (conf->starttls != NGX_XMPP_STARTTLS_OFF) {
@@ -416,6 +419,34 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     return ngx_xmpp_host_merge_ssl(cf, xmcf, conf, ctx);
+}
+
+
+static ngx_int_t
+ngx_xmpp_check_limits(ngx_conf_t *cf, ngx_xmpp_srv_conf_t *xscf)
+{
+    ngx_stream_core_srv_conf_t  *cscf;
+
+    cscf = xscf->ctx->srv_conf[ngx_stream_core_module.ctx_index];
+
+    if (xscf->output_queue < xscf->limits.max_stanza) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_output_queue\" must not be less than "
+                      "\"xmpp_max_stanza\" in the server in %s:%ui",
+                      cscf->file_name, cscf->line);
+        return NGX_ERROR;
+    }
+
+    /* RFC 6120, 13.12: 10000 bytes is the least that a server may allow */
+
+    if (xscf->limits.max_stanza < NGX_XMPP_MIN_STANZA) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "\"xmpp_max_stanza\" is less than the %d bytes that "
+                      "clients may rely on, in the server in %s:%ui",
+                      NGX_XMPP_MIN_STANZA, cscf->file_name, cscf->line);
+    }
+
+    return NGX_OK;
 }
 
 

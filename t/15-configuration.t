@@ -5,6 +5,7 @@
 
 use strict;
 use warnings;
+use utf8;
 
 use FindBin;
 use lib "$FindBin::Bin/lib";
@@ -114,8 +115,68 @@ my @bad = (
       qr/none\.key.*No such file/ ],
     [ 'a queue that is too small',
       "$redis xmpp_output_queue 1k; $host $server",
-      qr/"xmpp_output_queue" must not be less than "xmpp_max_stanza"/ ],
+      qr/"xmpp_output_queue" must not be less than "xmpp_max.*:\d+$/m ],
+    [ 'UDP', "$redis $host server { listen 127.0.0.1:%%PORT_0%% udp; "
+      . 'xmpp_c2s; }',
+      qr/"xmpp_c2s" is for TCP: remove "udp" .* in \S+:\d+$/m ],
+    [ 'UDP beside TCP', "$redis $host $server server { "
+      . 'listen 127.0.0.1:%%PORT_1%%; listen 127.0.0.1:%%PORT_1%% udp; '
+      . 'xmpp_c2s; }',
+      qr/"xmpp_c2s" is for TCP: remove "udp" .* in \S+:\d+$/m ],
+    [ 'direct TLS without any certificate',
+      "$redis xmpp_starttls off; xmpp_host localhost { } "
+      . 'server { listen 127.0.0.1:%%PORT_0%% ssl; xmpp_c2s; }',
+      qr/no "ssl_certificate" is defined for the "listen .* in \S+:\d+$/m ],
+    [ 'a certificate of a host without a key',
+      "$redis xmpp_host localhost { ssl_certificate %%TESTDIR%%/localhost.pem; "
+      . "} $server",
+      qr/no "ssl_certificate_key" .* "xmpp_host" "localhost" in \S+:\d+$/m ],
+    [ 'a key of a host without a certificate',
+      "$redis xmpp_host localhost { ssl_certificate_key "
+      . "%%TESTDIR%%/localhost.key; } $server",
+      qr/no "ssl_certificate" .* "xmpp_host" "localhost" in \S+:\d+/ ],
+    [ 'a certificate of a host that is not there',
+      "$redis xmpp_host localhost { ssl_certificate none.pem; "
+      . "ssl_certificate_key %%TESTDIR%%/localhost.key; } $server",
+      qr/cannot\ open\ "\S+none\.pem",\ the\ "ssl_certificate"\ of\ "xmpp_host"
+         \ "localhost"\ in\ \S+:\d+.*No\ such\ file/x ],
+    [ 'a key of a host that is not there',
+      "$redis xmpp_host localhost { ssl_certificate "
+      . "%%TESTDIR%%/localhost.pem; ssl_certificate_key none.key; } $server",
+      qr/cannot\ open\ "\S+none\.key",\ the\ "ssl_certificate_key"\ of
+         \ "xmpp_host"\ "localhost"\ in\ \S+:\d+.*No\ such\ file/x ],
+    [ 'the same, of the whole stream',
+      "ssl_certificate none.pem; ssl_certificate_key none.key; "
+      . "$redis xmpp_host localhost { } $server",
+      qr/cannot open "\S+none\.pem", .* "xmpp_host" "localhost" in \S+:\d+/ ],
+    [ 'the key of another certificate',
+      "$redis xmpp_host localhost { ssl_certificate "
+      . "%%TESTDIR%%/localhost.pem; ssl_certificate_key "
+      . "%%TESTDIR%%/wild.test.key; } $server",
+      qr/wild\.test\.key.*key values mismatch/ ],
+    [ 'xmpp_c2s twice', "$redis $host server { $listen xmpp_c2s; xmpp_c2s; }",
+      qr/"xmpp_c2s" directive is duplicate.* in \S+:\d+$/m ],
+    [ 'xmpp_redis twice', "$redis $redis $host $server",
+      qr/"xmpp_redis" directive is duplicate in \S+:\d+$/m ],
+    [ 'a limit twice', "$redis $host xmpp_max_stanza 64k; "
+      . "xmpp_max_stanza 64k; $server",
+      qr/"xmpp_max_stanza" directive is duplicate in \S+:\d+$/m ],
+    [ 'an address twice', "$redis $host $server $server",
+      qr/duplicate "127\.0\.0\.1:\d+" .* in \S+:\d+$/m ],
 );
+
+# 0 would let nobody in, or end whatever it limits at once
+
+push @bad, [ "$_ 0", "$redis $host $_ 0; $server",
+             qr/"$_" directive must be more than 0, .* in \S+:\d+$/m ]
+    for qw/ xmpp_max_stanza xmpp_preauth_bytes xmpp_auth_timeout
+            xmpp_send_timeout xmpp_probe_timeout xmpp_redis_timeout
+            xmpp_redis_connect_timeout /;
+
+push @bad, [ "$_ 0", "$redis $host $_ 0; $server",
+             qr/value must be equal to or greater than 1 in \S+:\d+$/m ]
+    for qw/ xmpp_max_depth xmpp_max_attributes xmpp_max_elements
+            xmpp_max_sessions /;
 
 for (@host_bad) {
     my ($name) = /(\w+)/;
@@ -133,6 +194,16 @@ push @good, [ "$_ in a host",
 $t->config(wrap("$redis $host $server"));
 $t->run();
 $t->write_file('included', "xmpp_ping off;\n");
+$t->{ca}->issue('wild.test', '*.wild.test', 'xn--bcher-kva.test',
+                '*.xn--bcher-kva.test', '192.0.2.1', '2001:db8::1');
+
+# another kind of key, so that a host can have both
+
+system('openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=rsa.test '
+       . '-addext subjectAltName=DNS:rsa.test -keyout '
+       . "\Q@{[ $t->testdir() ]}\E/rsa.test.key -out "
+       . "\Q@{[ $t->testdir() ]}\E/rsa.test.pem 2>/dev/null") == 0
+    or die "openssl: $?\n";
 
 my $nginx = $t->start_host(idle => 1);
 
@@ -207,6 +278,60 @@ my ($status, $output) = $nginx->test_config(wrap("$redis $host"));
 is($status, 0, 'a host without a listener');
 like($output, qr/\[warn\].*"xmpp_host" is served by no listener/,
      'is worth a warning');
+
+($status, $output) = $nginx->test_config(
+    wrap("$redis $host xmpp_max_stanza 9999; $server"));
+
+is($status, 0, 'RFC 6120, 13.12: a stanza of less than 10000 bytes at most');
+like($output, qr/\[warn\].*"xmpp_max_stanza" is less than .*:\d+$/m,
+     'RFC 6120, 13.12: is worth a warning');
+
+# names of a certificate: RFC 6125, 6.4; [ domain, whether it is for it ]
+
+my @names = (
+    [ 'wild.test', 1 ], [ 'im.wild.test', 1 ], [ 'IM.Wild.Test', 1 ],
+    [ 'bücher.test', 1 ], [ 'xn--bcher-kva.test', 1 ],
+    [ 'im.bücher.test', 1 ], [ '192.0.2.1', 1 ], [ '[2001:db8::1]', 1 ],
+    [ 'a.im.wild.test', 0 ], [ 'other.test', 0 ], [ 'test', 0 ],
+    [ 'a.im.bücher.test', 0 ], [ 'büchse.test', 0 ], [ 'localhost', 0 ],
+    [ '192.0.2.2', 0 ], [ '[2001:db8::2]', 0 ],
+);
+
+my $wild = $cert =~ s/localhost/wild.test/gr;
+
+for my $case (@names) {
+    my ($name, $good) = @$case;
+    my $warning = qr/\[warn\].*\ certificate\ of\ "xmpp_host"\ "(\S+)"\ is
+                     \ not\ for.*\ in\ \S+:\d+;/x;
+
+    ($status, $output) = $nginx->test_config(
+        wrap("$redis xmpp_host $name { $wild } $server"));
+
+    is($status, 0, "certificate: $name");
+    is($output =~ $warning ? 0 : 1, $good,
+       "RFC 6125, 6.4: $name: " . ($good ? 'no' : 'a') . ' warning')
+        or diag($output);
+}
+
+# with two, each is looked at; with variables, none
+
+my $rsa = $cert =~ s/localhost/rsa.test/gr;
+
+for my $case ([ 'two certificates', "$cert $rsa", 'localhost', 1 ],
+              [ 'two certificates', "$rsa $cert", 'localhost', 1 ],
+              [ 'two that are wrong', "$rsa $wild", 'localhost', 2 ],
+              [ 'the right one', $cert, 'localhost', 0 ],
+              [ 'a variable', $wild =~ s/wild\.test/\$xmpp_host/gr,
+                'localhost', 0 ]) {
+    my ($name, $certs, $domain, $n) = @$case;
+
+    ($status, $output) = $nginx->test_config(
+        wrap("$redis xmpp_host $domain { $certs } $server"));
+
+    is($status, 0, $name) or diag($output);
+    is(scalar(() = $output =~ /is not for "localhost"/g), $n,
+       "$name: $n warnings");
+}
 
 $t->done();
 

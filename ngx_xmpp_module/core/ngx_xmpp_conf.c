@@ -25,6 +25,13 @@ static ngx_int_t ngx_xmpp_conf_allowed(ngx_conf_t *cf, ngx_module_t *module,
 static ngx_uint_t ngx_xmpp_conf_arguments(ngx_conf_t *cf, ngx_command_t *cmd);
 static char *ngx_xmpp_conf_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf,
     char *(*set)(ngx_conf_t *cf, ngx_command_t *cmd, void *conf));
+static char *ngx_xmpp_conf_check_positive(ngx_conf_t *cf, void *post,
+    void *data);
+
+
+/* a limit or a time of 0 would end each stream, or each request, at once */
+
+ngx_conf_post_t  ngx_xmpp_conf_positive = { ngx_xmpp_conf_check_positive };
 
 
 /* nginx's own that are looked at once the session has moved to its host */
@@ -270,4 +277,19 @@ ngx_xmpp_conf_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf,
     rv = ngx_xmpp_conf_in_host(cf);
 
     return (rv == NGX_CONF_OK) ? set(cf, cmd, conf) : rv;
+}
+
+
+/* size_t and ngx_msec_t are of one size wherever nginx runs */
+
+static char *
+ngx_xmpp_conf_check_positive(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t  *value = data;
+
+    if (*value == 0) {
+        return "must be more than 0, or left out for the default";
+    }
+
+    return NGX_CONF_OK;
 }

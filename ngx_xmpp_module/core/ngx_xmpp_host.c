@@ -25,6 +25,8 @@ static ngx_uint_t ngx_xmpp_host_has_certificate(ngx_conf_t *cf,
     ngx_xmpp_ssl_conf_t *sslcf);
 static void ngx_xmpp_host_default_tls(ngx_xmpp_ssl_conf_t *sslcf,
     ngx_xmpp_ssl_conf_t *prev);
+static ngx_int_t ngx_xmpp_host_files(ngx_conf_t *cf, ngx_xmpp_host_t *h,
+    ngx_xmpp_ssl_conf_t *sslcf);
 static ngx_int_t ngx_xmpp_host_check(ngx_conf_t *cf, ngx_xmpp_host_t *h,
     ngx_xmpp_main_conf_t *xmcf);
 
@@ -242,6 +244,27 @@ ngx_xmpp_host_has_certificate(ngx_conf_t *cf, ngx_xmpp_ssl_conf_t *sslcf)
 }
 
 
+/* the files are the host's own or those of stream{}, as nginx merges them */
+
+static ngx_int_t
+ngx_xmpp_host_files(ngx_conf_t *cf, ngx_xmpp_host_t *h,
+    ngx_xmpp_ssl_conf_t *sslcf)
+{
+    ngx_array_t          *certificates, *keys;
+    ngx_xmpp_ssl_conf_t  *prev;
+
+    prev = ngx_xmpp_host_ssl_defaults(cf);
+
+    certificates = sslcf->certificates;
+    keys = sslcf->certificate_keys;
+
+    ngx_conf_merge_ptr_value(certificates, prev->certificates, NULL);
+    ngx_conf_merge_ptr_value(keys, prev->certificate_keys, NULL);
+
+    return ngx_xmpp_certificate_files(cf, h, certificates, keys);
+}
+
+
 /*
  * What nobody has set, in the server nor in stream{}, is for XMPP as RFC 9325
  * says (RFC 7590, 3.1): TLS 1.2 and 1.3 (3.1.1; nginx 1.22 leaves 1.3 out of
@@ -285,6 +308,10 @@ ngx_xmpp_host_merge_ssl(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf,
 
     sslcf = ctx->srv_conf[ngx_stream_ssl_module.ctx_index];
     prev = ngx_xmpp_host_ssl_defaults(cf);
+
+    if (xscf->host && ngx_xmpp_host_files(cf, xscf->host, sslcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
 
     ngx_xmpp_host_default_tls(sslcf, prev);
 
@@ -391,6 +418,10 @@ ngx_xmpp_host_check(ngx_conf_t *cf, ngx_xmpp_host_t *h,
                       "with \"xmpp_c2s\"",
                       &h->name, &h->file, h->line);
         return NGX_ERROR;
+    }
+
+    if (sslcf->ssl.ctx) {
+        ngx_xmpp_certificate_names(cf, h, sslcf->ssl.ctx);
     }
 
     return NGX_OK;

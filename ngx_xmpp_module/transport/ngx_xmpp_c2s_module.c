@@ -17,6 +17,8 @@
 static ngx_int_t ngx_xmpp_c2s_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_c2s_check(ngx_conf_t *cf);
+static ngx_uint_t ngx_xmpp_c2s_udp(ngx_stream_core_main_conf_t *cmcf,
+    ngx_stream_core_srv_conf_t *cscf);
 static ngx_int_t ngx_xmpp_c2s_add_log(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_c2s_log(ngx_stream_session_t *s);
 static char *ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -155,10 +157,80 @@ ngx_xmpp_c2s_check(ngx_conf_t *cf)
                           cscf[i]->file_name, cscf[i]->line);
             return NGX_ERROR;
         }
+
+        if (xscf->listener && ngx_xmpp_c2s_udp(cmcf, cscf[i])) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"xmpp_c2s\" is for TCP: remove \"udp\" from "
+                          "\"listen\" in the server in %s:%ui",
+                          cscf[i]->file_name, cscf[i]->line);
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
 }
+
+
+#if (nginx_version >= 1025005)
+
+static ngx_uint_t
+ngx_xmpp_c2s_udp(ngx_stream_core_main_conf_t *cmcf,
+    ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_uint_t                     p, a, i;
+    ngx_stream_conf_port_t        *port;
+    ngx_stream_conf_addr_t        *addr;
+    ngx_stream_core_srv_conf_t   **server;
+
+    if (cmcf->ports == NULL) {
+        return 0;
+    }
+
+    port = cmcf->ports->elts;
+
+    for (p = 0; p < cmcf->ports->nelts; p++) {
+
+        if (port[p].type == SOCK_STREAM) {
+            continue;
+        }
+
+        addr = port[p].addrs.elts;
+
+        for (a = 0; a < port[p].addrs.nelts; a++) {
+            server = addr[a].servers.elts;
+
+            for (i = 0; i < addr[a].servers.nelts; i++) {
+                if (server[i] == cscf) {
+                    return 1;
+                }
+            }
+        }
+    }
+
+    return 0;
+}
+
+#else
+
+static ngx_uint_t
+ngx_xmpp_c2s_udp(ngx_stream_core_main_conf_t *cmcf,
+    ngx_stream_core_srv_conf_t *cscf)
+{
+    ngx_uint_t            i;
+    ngx_stream_listen_t  *ls;
+
+    ls = cmcf->listen.elts;
+
+    for (i = 0; i < cmcf->listen.nelts; i++) {
+        if (ls[i].type != SOCK_STREAM && ls[i].ctx == cscf->ctx) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+#endif
 
 
 /* before nginx's own handler, which was there first */
