@@ -9,7 +9,6 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use IO::Socket::SSL::Utils;
 use Test::More;
 use Test::XMPP;
 
@@ -19,14 +18,7 @@ $t->run();
 
 # a host with certificates of both kinds, as RSA key transport needs
 
-my ($cert, $key) = CERT_create(
-    subject => { commonName => 'localhost' }, key => KEY_create_rsa(2048),
-    issuer => [ @{ $t->{ca} }{qw/ cert key /} ], purpose => 'server',
-    not_before => time() - 86400, subjectAltNames => [ [ DNS => 'localhost' ] ]
-);
-
-PEM_cert2file($cert, $t->testdir() . '/rsa.pem');
-PEM_key2file($key, $t->testdir() . '/rsa.key');
+$t->{ca}->issue_rsa('localhost');
 
 
 ###############################################################################
@@ -119,8 +111,8 @@ stream {
     xmpp_host localhost {
         ssl_certificate     %%TESTDIR%%/localhost.pem;
         ssl_certificate_key %%TESTDIR%%/localhost.key;
-        ssl_certificate     %%TESTDIR%%/rsa.pem;
-        ssl_certificate_key %%TESTDIR%%/rsa.key;
+        ssl_certificate     %%TESTDIR%%/localhost-rsa.pem;
+        ssl_certificate_key %%TESTDIR%%/localhost-rsa.key;
         $host
     }
     server { listen 127.0.0.1:%%PORT_0%%; xmpp_c2s; }

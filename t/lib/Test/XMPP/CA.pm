@@ -46,22 +46,37 @@ sub file { "$_[0]{dir}/$_[0]{file}.pem" }
 
 
 # issue($domain, @more_names): names with dots and colons only are addresses.
+# issue_rsa() writes DOMAIN-rsa.pem and DOMAIN-rsa.key: RSA where EC was.
 
 sub issue {
-    my ($self, $domain, @names) = @_;
+    my ($self, @names) = @_;
+
+    return $self->_issue($names[0], KEY_create_ec('prime256v1'), @names);
+}
+
+
+sub issue_rsa {
+    my ($self, @names) = @_;
+
+    return $self->_issue("$names[0]-rsa", KEY_create_rsa(2048), @names);
+}
+
+
+sub _issue {
+    my ($self, $file, $pair, @names) = @_;
 
     my ($cert, $key) = CERT_create(
-        subject    => { commonName => $domain },
-        key        => KEY_create_ec('prime256v1'),
+        subject    => { commonName => $names[0] },
+        key        => $pair,
         issuer     => [ @$self{qw/ cert key /} ],
         purpose    => 'server',
         not_before => time() - 86400,
         subjectAltNames => [
-            map { [ /^[\d.]+$|:/ ? 'IP' : 'DNS', $_ ] } $domain, @names
+            map { [ /^[\d.]+$|:/ ? 'IP' : 'DNS', $_ ] } @names
         ],
     );
 
-    my $base = "$self->{dir}/$domain";
+    my $base = "$self->{dir}/$file";
 
     PEM_key2file($key, "$base.key");
     chmod 0600, "$base.key";
