@@ -44,6 +44,8 @@ $o->begin(sub {
     $redis->command('FUNCTION', 'FLUSH');
 });
 $o->says_wait();
+ok(!eval { $t->online('carol', on => $_) }, "$o->{name}: nobody is bound")
+    for 0, 1;
 $o->answers();
 ok($t->await_log(qr/xmpp Functions: "NOPERM.*; give its user the rights/),
    "$o->{name}: the log says so");

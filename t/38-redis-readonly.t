@@ -2,7 +2,7 @@
 
 # Redis is read-only, since a failover has made it a replica: logins are refused
 # for now (RFC 6120, 6.5.9), a message that did not run comes back (RFC 6120,
-# 8.3.2), and all goes on with the same connections when it is the master again.
+# 8.3.2), and all goes on with the same connections when it is the master.
 
 use strict;
 use warnings;
