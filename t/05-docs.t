@@ -427,7 +427,7 @@ sub check_examples {
 
     $t->run();
 
-    for my $page (@pages, 'README.md', 'docs/admin/install.md') {
+    for my $page (@pages, 'README.md', <docs/admin/*.md>) {
         my @blocks = ($text{$page} // '') =~ /^```nginx\n(.*?)^```$/msg;
 
         ok(scalar @blocks, "$page has an example") if $page =~ m{/modules/};
@@ -438,8 +438,9 @@ sub check_examples {
 
             $block =~ s/^(?:load_module|\# \/etc).*\n//mg;
             $block =~ s/listen +\[::\]:\d+[^;]*;//g;
-            $block =~ s/listen( +)\d+/"listen${1}127.0.0.1:%%PORT_" . $port++
-                                      . "%%"/ge;
+            $block =~ s/listen +(?:127\.0\.0\.1:)?\d+/"listen 127.0.0.1:"
+                       . "%%PORT_" . $port++ . "%%"/ge;
+            $block =~ s{/var/log/nginx/}{%%PREFIX%%/}g;
             $block =~ s{/etc/ssl/\S+\.(pem|key);}{%%TESTDIR%%/localhost.$1;}g;
             $block =~ s{(ssl_certificate_key.*)\.pem;}{$1.key;}g;
 
@@ -452,7 +453,7 @@ sub check_examples {
         }
     }
 
-    cmp_ok($n, '>=', 12, 'examples were found');
+    cmp_ok($n, '>=', 16, 'examples were found');
     is(join("\n", $t->stop()), '', 'logs are clean');
 }
 
