@@ -30,6 +30,7 @@ TESTS          ?= t/*.t
 FUZZ           ?=
 FUZZ_TIME      ?= 60
 NGX_SRCS       ?=
+PARTS          ?=
 
 
 ifneq ($(words $(CURDIR)),1)
@@ -61,12 +62,12 @@ endif
 MAKEOVERRIDES   =
 export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX_BIN
 export STATIC FULL SANITIZE NGX_SRCS BUILD PREFIX DESTDIR
-export DOMAIN PORT TLS_PORT RUN_DIR TESTS FUZZ FUZZ_TIME
+export DOMAIN PORT TLS_PORT RUN_DIR TESTS FUZZ FUZZ_TIME PARTS
 
 
 .DEFAULT_GOAL  := all
 .PHONY:         all help configure nginx xmppctl unit fuzzers fuzz run test \
-                matrix style install uninstall clean
+                matrix interop style install uninstall clean
 
 all:            nginx xmppctl
 
@@ -160,7 +161,7 @@ $(out)/fuzz/%.o: %.c $(objs)/.configured | configure
                   $(out)/fuzz/*/*/*.d)
 
 
-run test fuzz matrix install uninstall:
+run test fuzz matrix interop install uninstall:
 	@.make/$@
 
 style:
