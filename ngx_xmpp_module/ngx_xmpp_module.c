@@ -320,6 +320,7 @@ ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf)
     /* what one worker may have waiting for Redis */
 
     xmcf->store.redis.max_queue = 65536;
+    xmcf->store.redis.max_bytes = 64 * 1024 * 1024;
 
     if (ngx_xmpp_redis_conf_init(cf, &xmcf->store.redis) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;

@@ -260,6 +260,21 @@ is($e->pending(), 0, 'nothing pending');
 $redis->resume();
 ok($e->up(), 'ready again');
 
+# bounded in bytes, too: whatever is there, one more may come below the bound
+
+my $b = Driver->new($dir, 'bytes', "$unix timeout=1s bytes=5000");
+ok($b->up(), 'ready');
+$redis->pause();
+$b->say('many 10 b 0 SET b ' . 'x' x 1000);
+is(join(' ', sort grep { /^refused/ } $b->reports()),
+   join(' ', map { "refused b.$_" } 5 .. 9), 'so many bytes, and no more');
+$b->expect(qr/^failed b\.4 unknown$/);
+$redis->resume();
+ok($b->up(), 'ready again');
+$b->say('cmd b 0 PING');
+ok($b->expect(qr/^reply b PONG$/), 'and they are free again');
+is(join("\n", $b->stop()), '', 'no alert at exit');
+
 # a command younger than the one that timed out is repeated
 
 $redis->pause();

@@ -162,7 +162,9 @@ ngx_xmpp_redis_command(ngx_xmpp_redis_t *r, ngx_uint_t flags, ngx_uint_t argc,
     conn = &r->conn[0];
 
     if (conn->state == ngx_xmpp_redis_st_closed
-        || (r->ncommands >= r->conf.max_queue && !conn->greeting))
+        || ((r->ncommands >= r->conf.max_queue
+             || r->nbytes >= r->conf.max_bytes)
+            && !conn->greeting))
     {
         return NULL;
     }
@@ -265,6 +267,7 @@ ngx_xmpp_redis_req_create(ngx_xmpp_redis_t *r, ngx_uint_t kind,
 
     if (kind == ngx_xmpp_redis_req_command) {
         r->ncommands++;
+        r->nbytes += req->len;
     }
 
     return req;
@@ -281,6 +284,7 @@ ngx_xmpp_redis_req_free(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req)
 
     if (req->kind == ngx_xmpp_redis_req_command) {
         r->ncommands--;
+        r->nbytes -= req->len;
     }
 
     redisFreeCommand(req->bytes);

@@ -90,6 +90,7 @@ typedef struct {
     ngx_str_t                   probe;        /* a channel of this client's
                                                  own; len 0: none */
     ngx_uint_t                  max_queue;    /* requests waiting at most */
+    size_t                      max_bytes;    /* of them, a last one above */
 
     ngx_xmpp_redis_message_pt   message;
     ngx_xmpp_redis_state_pt     state;

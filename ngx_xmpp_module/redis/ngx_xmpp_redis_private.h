@@ -199,6 +199,7 @@ struct ngx_xmpp_redis_s {
     ngx_uint_t                   nfree;
     ngx_uint_t                   npending;
     ngx_uint_t                   ncommands;  /* of npending, conn[0] */
+    size_t                       nbytes;     /* of these commands */
 
     redisReplyObjectFunctions    push_fn;
     u_char                      *buffer;     /* NGX_XMPP_REDIS_BUFFER */

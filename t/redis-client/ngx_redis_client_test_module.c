@@ -279,6 +279,7 @@ ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     tcf->conf.timeout = 5000;
     tcf->conf.connect_timeout = 2000;
     tcf->conf.max_queue = 1000000;
+    tcf->conf.max_bytes = 1024 * 1024 * 1024;
     tcf->conf.ssl_verify = NGX_CONF_UNSET;
 
     for (i = 2; i < cf->args->nelts; i++) {
@@ -302,6 +303,10 @@ ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         case 'q':
             tcf->conf.max_queue = ngx_atoi(s.data, s.len);
+            break;
+
+        case 'b':
+            tcf->conf.max_bytes = ngx_atoi(s.data, s.len);
             break;
 
         case 'n':
