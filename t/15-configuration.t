@@ -161,8 +161,6 @@ my @bad = (
     [ 'a limit twice', "$redis $host xmpp_max_stanza 64k; "
       . "xmpp_max_stanza 64k; $server",
       qr/"xmpp_max_stanza" directive is duplicate in \S+:\d+$/m ],
-    [ 'an address twice', "$redis $host $server $server",
-      qr/duplicate "127\.0\.0\.1:\d+" .* in \S+:\d+$/m ],
 );
 
 # 0 would let nobody in, or end whatever it limits at once
