@@ -28,6 +28,7 @@ static ngx_int_t ngx_xmpp_check_limits(ngx_conf_t *cf,
 static ngx_stream_conf_ctx_t *ngx_xmpp_server_ctx(ngx_conf_t *cf,
     ngx_xmpp_srv_conf_t *xscf);
 static ngx_int_t ngx_xmpp_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_check_events(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_init_process(ngx_cycle_t *cycle);
 static void ngx_xmpp_exit_process(ngx_cycle_t *cycle);
 static char *ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -503,12 +504,55 @@ ngx_xmpp_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    if (ngx_xmpp_check_events(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     xmcf->thread_pool = ngx_thread_pool_add(cf, NULL);
     if (xmcf->thread_pool == NULL) {
         return NGX_ERROR;
     }
 
     return ngx_xmpp_host_init(cf, xmcf);
+}
+
+
+/*
+ * Threads tell the event loop that they are done; some methods cannot be told,
+ * and then a worker of nginx would not start.
+ */
+
+static ngx_int_t
+ngx_xmpp_check_events(ngx_conf_t *cf)
+{
+    ngx_uint_t         i;
+    ngx_event_conf_t  *ecf;
+
+    static const char  *deaf[] = { "poll", "select", "/dev/poll" };
+
+    /* an events block that follows is not read yet: nginx will tell */
+
+    if (ngx_get_conf(cf->cycle->conf_ctx, ngx_events_module) == NULL) {
+        return NGX_OK;
+    }
+
+    ecf = ngx_event_get_conf(cf->cycle->conf_ctx, ngx_event_core_module);
+
+    if (ecf->name == (void *) NGX_CONF_UNSET) {
+        return NGX_OK;
+    }
+
+    for (i = 0; i < sizeof(deaf) / sizeof(char *); i++) {
+        if (ngx_strcmp(ecf->name, deaf[i]) == 0) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "xmpp needs threads, which do not work with "
+                          "\"use %s\": take that out of the events block",
+                          deaf[i]);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

@@ -269,6 +269,20 @@ while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
 
 
 ###############################################################################
+# Methods of events that know no threads: nginx may not have them at all
+
+for my $method (qw/ poll select /) {
+    my $config = wrap("$redis $host $server")
+                 =~ s/worker_connections/use $method; worker_connections/r;
+    my ($status, $output) = $nginx->test_config($config);
+
+    is($status, 1, "wrong: use $method");
+    like($output, qr/xmpp\ needs\ threads,\ .*"use\ $method":\ take\ that
+                     |invalid\ event\ type\ "$method"/x, 'and told so');
+}
+
+
+###############################################################################
 # Warnings
 
 my ($status, $output) = $nginx->test_config(wrap("$redis $host"));
