@@ -111,7 +111,7 @@ build_packages=( gcc libc6-dev make
 
 run_packages=( redis-server openssl )
 test_packages=( clang perl libio-socket-ssl-perl libxml-libxml-perl
-                libpcre2-dev zlib1g-dev python3-slixmpp libstrophe-dev
+                iproute2 libpcre2-dev zlib1g-dev python3-slixmpp libstrophe-dev
                 go-sendxmpp profanity tmux testssl.sh )
 
 # an nginx that is there, with its sources, needs none of Debian's

@@ -580,6 +580,14 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
     {
         ngx_xmpp_redis_conn_lost(&r->conn[1], reason, 0, detail);
     }
+
+    /* what cuts one without a word cuts the other: it is asked at once */
+
+    if (reason == ngx_xmpp_redis_late && !conn->subscriber
+        && r->conn[1].state == ngx_xmpp_redis_st_ready)
+    {
+        ngx_xmpp_redis_pubsub_ping(&r->conn[1]);
+    }
 }
 
 

@@ -10,12 +10,14 @@ use IO::Socket::UNIX;
 use Test::XMPP::Process;
 
 
-# new($dir, %config): further configuration, as appendonly => 'yes'
+# new($dir, %config): further configuration, as appendonly => 'yes'; wrap => [
+# the words of a command that runs it ]
 
 sub new {
     my ($class, $dir, %config) = @_;
 
     my $self = bless { dir => $dir, sock => "$dir/redis.sock",
+                       wrap => delete $config{wrap} // [],
                        config => \%config }, $class;
 
     return $self->start();
@@ -41,7 +43,8 @@ sub start {
     unlink $self->{sock};
 
     $self->{process} = Test::XMPP::Process->start("$self->{dir}/redis.log",
-        $self->_binary(), map { ("--$_", $config{$_}) } sort keys %config);
+        @{ $self->{wrap} }, $self->_binary(),
+        map { ("--$_", $config{$_}) } sort keys %config);
 
     Test::XMPP::Process::await(sub {
         $self->{process}->alive() or die "redis-server did not start: "
