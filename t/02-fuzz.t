@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 
-# The fuzzers of t/fuzz/, for a few seconds each: make fuzz runs them for
-# longer.  FUZZ_TIME is in seconds.
+# The fuzzers of t/fuzz/, with inputs that are the same ones each time: to find
+# new ones is for make fuzz.  FUZZ_TIME is in seconds.
 
 use strict;
 use warnings;
@@ -20,7 +20,8 @@ plan(skip_all => "clang's libFuzzer is needed: make fuzz installs it")
 
 delete @ENV{qw/ MAKEFLAGS MAKELEVEL MFLAGS SANITIZE FUZZ /};
 delete $ENV{BUILD} if ($ENV{BUILD} // '') =~ /asan/;
-local $ENV{FUZZ_TIME} = $ENV{FUZZ_TIME} || 5;
+local $ENV{FUZZ_TIME} = $ENV{FUZZ_TIME} || 60;
+local $ENV{FUZZ_RUNS} = $ENV{FUZZ_RUNS} || 20000;
 
 my $output = `make -C '$top' --no-print-directory fuzz 2>&1`;
 

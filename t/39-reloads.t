@@ -26,6 +26,11 @@ my $clients = 40;
 my $reloads = $ENV{XMPP_RELOADS} || 12;
 my $first = 4;
 
+# the address sanitizer is to keep less of what was freed than its 256 MB
+
+local $ENV{ASAN_OPTIONS} = join ':', grep { defined } $ENV{ASAN_OPTIONS},
+    'quarantine_size_mb=16';
+
 my $t = Test::XMPP->new(hosts => 2, workers => 2, users => []);
 
 $t->only_ours('reloads nginx');

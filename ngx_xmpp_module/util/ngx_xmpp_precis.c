@@ -37,6 +37,13 @@
 /* the first application and three more, RFC 8264, 7 */
 #define NGX_XMPP_PRECIS_PASSES  4
 
+/*
+ * UTF-16 units to an octet at most: NFC makes three of a unit, and an A-label
+ * unpacks; NFKC makes 18 of U+FDFA
+ */
+#define NGX_XMPP_PRECIS_NFC     3
+#define NGX_XMPP_PRECIS_NFKC    6
+
 #define NGX_XMPP_PRECIS_IDNA                                                  \
     (UIDNA_USE_STD3_RULES|UIDNA_CHECK_BIDI|UIDNA_CHECK_CONTEXTJ               \
      |UIDNA_CHECK_CONTEXTO|UIDNA_NONTRANSITIONAL_TO_ASCII                     \
@@ -72,7 +79,7 @@ static ngx_int_t ngx_xmpp_precis_opaque_rules(ngx_xmpp_precis_t *w);
 static ngx_int_t ngx_xmpp_precis_domain_rules(ngx_xmpp_precis_t *w);
 
 static ngx_int_t ngx_xmpp_precis_open(ngx_pool_t *pool, ngx_str_t *in,
-    ngx_xmpp_precis_t *w);
+    ngx_int_t units, ngx_xmpp_precis_t *w);
 static ngx_int_t ngx_xmpp_precis_output(ngx_pool_t *pool,
     ngx_xmpp_precis_t *w, ngx_str_t *out);
 static void ngx_xmpp_precis_close(ngx_pool_t *pool, ngx_xmpp_precis_t *w);
@@ -208,7 +215,7 @@ ngx_xmpp_saslprep(ngx_pool_t *pool, ngx_str_t *in, ngx_str_t *out)
         return NGX_OK;
     }
 
-    rc = ngx_xmpp_precis_open(pool, in, &w);
+    rc = ngx_xmpp_precis_open(pool, in, NGX_XMPP_PRECIS_NFKC, &w);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -240,7 +247,7 @@ ngx_xmpp_precis_domain(ngx_pool_t *pool, ngx_str_t *in, ngx_str_t *out)
     ngx_int_t          rc;
     ngx_xmpp_precis_t  w;
 
-    rc = ngx_xmpp_precis_open(pool, in, &w);
+    rc = ngx_xmpp_precis_open(pool, in, NGX_XMPP_PRECIS_NFC, &w);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -324,7 +331,7 @@ ngx_xmpp_precis_enforce(ngx_pool_t *pool, ngx_str_t *in, ngx_str_t *out,
     ngx_uint_t         i;
     ngx_xmpp_precis_t  w;
 
-    rc = ngx_xmpp_precis_open(pool, in, &w);
+    rc = ngx_xmpp_precis_open(pool, in, NGX_XMPP_PRECIS_NFC, &w);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -470,11 +477,13 @@ ngx_xmpp_precis_domain_rules(ngx_xmpp_precis_t *w)
 
 
 /*
- * Opens ICU, checks in's UTF-8 and sets the work area up.  On NGX_OK the
- * caller has to call ngx_xmpp_precis_close().
+ * Opens ICU, checks in's UTF-8 and sets the work area up, for a text of so
+ * many UTF-16 units to an octet of in.  On NGX_OK the caller has to call
+ * ngx_xmpp_precis_close().
  */
 static ngx_int_t
-ngx_xmpp_precis_open(ngx_pool_t *pool, ngx_str_t *in, ngx_xmpp_precis_t *w)
+ngx_xmpp_precis_open(ngx_pool_t *pool, ngx_str_t *in, ngx_int_t units,
+    ngx_xmpp_precis_t *w)
 {
     ngx_int_t   rc;
     UErrorCode  err;
@@ -490,9 +499,7 @@ ngx_xmpp_precis_open(ngx_pool_t *pool, ngx_str_t *in, ngx_xmpp_precis_t *w)
         return rc;
     }
 
-    /* NFC makes at most three units of one; an A-label may unpack, too */
-
-    w->cap = 3 * (int32_t) in->len + 16;
+    w->cap = (int32_t) (units * in->len) + 16;
 
     w->alloc = ngx_palloc(pool, 2 * w->cap * sizeof(UChar));
     if (w->alloc == NULL) {

@@ -17,7 +17,10 @@
 #include <ngx_xmpp_util.h>
 
 
-#define FUZZ_LOG_MAX  64
+#define FUZZ_LOG_MAX   64
+
+/* U+FDFA: 33 octets of 3 */
+#define FUZZ_NFKC_MAX  11
 
 
 typedef ngx_int_t (*fuzz_prepare_pt)(ngx_pool_t *pool, ngx_str_t *in,
@@ -47,7 +50,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fuzz_prepare(pool, &text, ngx_xmpp_jid_prep_domain, NGX_XMPP_JID_PART_MAX);
     fuzz_prepare(pool, &text, ngx_xmpp_jid_prep_resource,
                  NGX_XMPP_JID_PART_MAX);
-    fuzz_prepare(pool, &text, ngx_xmpp_saslprep, 3 * size + 3);
+    fuzz_prepare(pool, &text, ngx_xmpp_saslprep, FUZZ_NFKC_MAX * size);
     fuzz_tag(pool, &text);
     fuzz_log(pool, &text);
 

@@ -207,7 +207,7 @@ int
 main(void)
 {
     tap_plan(test_n(test_username) + test_n(test_opaque)
-             + test_n(test_saslprep) + 33 + 4 + 4 + 4);
+             + test_n(test_saslprep) + 33 + 4 + 6 + 4);
 
     test_list("username", ngx_xmpp_precis_username, test_username,
               test_n(test_username));
@@ -341,6 +341,7 @@ test_unchanged(void)
 static void
 test_long(void)
 {
+    size_t     i;
     ngx_str_t  in, out;
 
     in.len = 65536;
@@ -362,6 +363,24 @@ test_long(void)
 
     tap_ok(ngx_xmpp_saslprep(tap_pool(), &in, &out) == NGX_OK
            && out.len == in.len, "saslprep: the longest");
+
+    /* U+FDFA becomes 18 characters in 33 octets, the most there is */
+
+    in.len = 3 * 100;
+
+    for (i = 0; i < in.len; i += 3) {
+        ngx_memcpy(in.data + i, "\xef\xb7\xba", 3);
+    }
+
+    tap_ok(ngx_xmpp_saslprep(tap_pool(), &in, &out) == NGX_OK
+           && out.len == 33 * 100, "saslprep: grows elevenfold");
+
+    in = out;
+
+    tap_ok(ngx_xmpp_saslprep(tap_pool(), &in, &out) == NGX_OK
+           && out.len == in.len
+           && ngx_memcmp(out.data, in.data, in.len) == 0,
+           "saslprep: and then no more");
 }
 
 
