@@ -31,6 +31,10 @@ FUZZ           ?=
 FUZZ_TIME      ?= 60
 NGX_SRCS       ?=
 PARTS          ?=
+SCENARIOS      ?=
+SERVERS        ?=
+REPEATS        ?=
+PUBLISH        ?=
 
 
 ifneq ($(words $(CURDIR)),1)
@@ -63,11 +67,12 @@ MAKEOVERRIDES   =
 export CC CFLAGS LDFLAGS NGX_SRC NGX_CONFIGURE NGINX_BIN
 export STATIC FULL SANITIZE NGX_SRCS BUILD PREFIX DESTDIR
 export DOMAIN PORT TLS_PORT RUN_DIR TESTS FUZZ FUZZ_TIME PARTS
+export SCENARIOS SERVERS REPEATS PUBLISH MINUTES CLIENTS RATE SEED
 
 
 .DEFAULT_GOAL  := all
 .PHONY:         all help configure nginx xmppctl unit fuzzers fuzz run test \
-                matrix interop style install uninstall clean
+                matrix interop bench chaos style install uninstall clean
 
 all:            nginx xmppctl
 
@@ -161,7 +166,7 @@ $(out)/fuzz/%.o: %.c $(objs)/.configured | configure
                   $(out)/fuzz/*/*/*.d)
 
 
-run test fuzz matrix interop install uninstall:
+run test fuzz matrix interop bench chaos install uninstall:
 	@.make/$@
 
 style:

@@ -88,21 +88,28 @@ need_packages() {
 
 
 # What is made in a checkout belongs to who owns it: root is needed for apt
-# alone.  Runs the script again as that user, with the settings it was given.
+# alone.  as_owner COMMAND... runs one as that user.
+
+owner=$(stat -c %U "$top")
+other=()
+
+case $(id -u),$owner in
+    0,root | 0,UNKNOWN | [!0]*) ;;
+
+    *) other=( setpriv --reuid "$owner" --regid "$(stat -c %g "$top")"
+                       --init-groups
+               env HOME="$(getent passwd "$owner" | cut -d: -f6)" ) ;;
+esac
+
+as_owner() {
+    "${other[@]}" "$@"
+}
+
+
+# Runs the script again as that user, with the settings it was given.
 
 leave_root() {
-    local owner
-
-    [ "$(id -u)" = 0 ] || return 0
-
-    owner=$(stat -c %U "$top")
-
-    case $owner in
-        root | UNKNOWN) return 0 ;;
-    esac
-
-    exec setpriv --reuid "$owner" --regid "$(stat -c %g "$top")" --init-groups \
-        env HOME="$(getent passwd "$owner" | cut -d: -f6)" "$0" "$@"
+    [ ${#other[@]} = 0 ] || exec "${other[@]}" "$0" "$@"
 }
 
 
@@ -111,8 +118,10 @@ build_packages=( gcc libc6-dev make
 
 run_packages=( redis-server openssl )
 test_packages=( clang perl libio-socket-ssl-perl libxml-libxml-perl
-                iproute2 libpcre2-dev zlib1g-dev python3-slixmpp libstrophe-dev
-                go-sendxmpp profanity tmux testssl.sh )
+                iproute2 libpcre2-dev zlib1g-dev python3-slixmpp python3-nbxmpp
+                python3-gi gir1.2-soup-3.0 glib-networking libstrophe-dev
+                go-sendxmpp profanity tmux testssl.sh socat coturn )
+bench_packages=( perl libio-socket-ssl-perl prosody ejabberd gnuplot-nox )
 
 # an nginx that is there, with its sources, needs none of Debian's
 if [ -z "${NGX_SRC-}" ] || ! command -v "$NGINX_BIN" > /dev/null; then

@@ -53,6 +53,15 @@ typedef struct ngx_xmpp_stanza_s        ngx_xmpp_stanza_t;
 typedef struct ngx_xmpp_packet_s        ngx_xmpp_packet_t;
 typedef struct ngx_xmpp_out_s           ngx_xmpp_out_t;
 typedef struct ngx_xmpp_sasl_s          ngx_xmpp_sasl_t;
+typedef struct ngx_xmpp_tell_s          ngx_xmpp_tell_t;
+typedef struct ngx_xmpp_block_s         ngx_xmpp_block_t;
+typedef struct ngx_xmpp_inbox_s         ngx_xmpp_inbox_t;
+typedef struct ngx_xmpp_stanza_ids_s    ngx_xmpp_stanza_ids_t;
+typedef struct ngx_xmpp_sm_s            ngx_xmpp_sm_t;
+typedef struct ngx_xmpp_sm_limits_s     ngx_xmpp_sm_limits_t;
+typedef struct ngx_xmpp_take_s          ngx_xmpp_take_t;
+typedef struct ngx_xmpp_heartbeat_s     ngx_xmpp_heartbeat_t;
+typedef struct ngx_xmpp_reaper_s        ngx_xmpp_reaper_t;
 
 
 /* ---- kinds of stanzas and of addresses, as masks for the tables ---- */
@@ -99,12 +108,17 @@ typedef enum {
  */
 typedef enum {
     NGX_XMPP_E_BAD_REQUEST = 1,
+    NGX_XMPP_E_BAD_ACTION,              /* XEP-0050, 4.4: the five of it */
+    NGX_XMPP_E_BAD_PAYLOAD,
+    NGX_XMPP_E_BAD_SESSIONID,
+    NGX_XMPP_E_BLOCKED,                 /* XEP-0191, 3.3: with <blocked/> */
     NGX_XMPP_E_CONFLICT,
     NGX_XMPP_E_FEATURE_NOT_IMPLEMENTED,
     NGX_XMPP_E_FORBIDDEN,
     NGX_XMPP_E_INTERNAL_SERVER_ERROR,
     NGX_XMPP_E_ITEM_NOT_FOUND,
     NGX_XMPP_E_JID_MALFORMED,
+    NGX_XMPP_E_MALFORMED_ACTION,
     NGX_XMPP_E_NOT_ACCEPTABLE,
     NGX_XMPP_E_NOT_ALLOWED,
     NGX_XMPP_E_NOT_AUTHORIZED,
@@ -112,6 +126,7 @@ typedef enum {
     NGX_XMPP_E_REMOTE_SERVER_NOT_FOUND,
     NGX_XMPP_E_RESOURCE_CONSTRAINT,
     NGX_XMPP_E_SERVICE_UNAVAILABLE,
+    NGX_XMPP_E_SESSION_EXPIRED,
     NGX_XMPP_E_CONDITIONS
 } ngx_xmpp_condition_e;
 
@@ -138,6 +153,8 @@ typedef enum {
     NGX_XMPP_SE_UNSUPPORTED_ENCODING,
     NGX_XMPP_SE_UNSUPPORTED_STANZA_TYPE,
     NGX_XMPP_SE_UNSUPPORTED_VERSION,
+    NGX_XMPP_SE_BREAK,                  /* no last words, so that the client
+                                           comes back for its session */
     NGX_XMPP_SE_DROP                    /* the socket is gone: say nothing */
 } ngx_xmpp_stream_error_e;
 
@@ -156,6 +173,11 @@ typedef enum {
 
 struct ngx_xmpp_packet_s {
     ngx_uint_t                  refs;
+    ngx_uint_t                  stanzas;        /* in data */
+    uint64_t                    number;         /* of the first one's entry in
+                                                   the inbox; 0: none */
+    ngx_uint_t                  index;          /* beside it; the others' are
+                                                   the next ones */
     size_t                      len;
     u_char                      data[1];
 };
@@ -196,6 +218,10 @@ typedef struct {
     /* queues bytes; a reference of its own; never frees st */
     ngx_int_t                 (*send)(ngx_xmpp_stream_t *st,
                                     ngx_xmpp_packet_t *pkt);
+
+    /* whether len bytes more leave half of the output queue to others; what
+       the socket takes is written before */
+    ngx_uint_t                (*room)(ngx_xmpp_stream_t *st, size_t len);
 
     /* sends the error (if any) and the end, then closes; posted */
     void                      (*close)(ngx_xmpp_stream_t *st,
@@ -238,7 +264,8 @@ struct ngx_xmpp_worker_s {
     ngx_pool_t                 *pool;
     ngx_xmpp_store_t           *store;
 
-    u_char                      boot[16];       /* hex, new at each start */
+    u_char                      boot[NGX_XMPP_BOOT_LEN];  /* hex, new at
+                                                   each start */
     uint64_t                    sessions;       /* counter for session ids */
     ngx_uint_t                  nstreams;
     ngx_uint_t                  nsessions;
@@ -250,11 +277,40 @@ struct ngx_xmpp_worker_s {
     ngx_queue_t                 dirty;          /* with output to write */
     ngx_queue_t                 ready;          /* to be read or closed */
     ngx_queue_t                 ended;          /* sessions to be freed */
+    ngx_queue_t                 detached;       /* of ngx_xmpp_sm_t: without
+                                                   a stream */
+    ngx_queue_t                 bounces;        /* of those that ended */
     ngx_event_t                 posted;         /* works on these lists */
+
+    ngx_queue_t                 tells;          /* of ngx_xmpp_tell_t: wait */
+    ngx_uint_t                  telling;        /* contacts asked by now */
+    ngx_queue_t                 blocks;         /* lists that have changed */
+    ngx_queue_t                 leaves;         /* ends of sessions: wait */
+    ngx_queue_t                 leaving;        /* are under way */
+    ngx_uint_t                  nleaves;        /* in both */
+    ngx_uint_t                  nleaving;
+    ngx_queue_t                 removals;       /* of accounts: wait */
+    ngx_queue_t                 removing;       /* are under way */
+    ngx_uint_t                  nremovals;      /* in both */
+    ngx_uint_t                  nremoving;      /* counted */
+    ngx_uint_t                  registering;    /* strangers: accounts */
+
+    ngx_xmpp_stanza_ids_t      *stanza_ids;     /* NULL: no id was needed */
+    ngx_xmpp_heartbeat_t       *heartbeat;
+    ngx_xmpp_reaper_t          *reaper;
+    ngx_queue_t                 returns;        /* sessions announced again */
+    ngx_queue_t                 snapshots;      /* for sessions taken here */
 
     ngx_pool_t                **pools;          /* stanza pools, idle */
     ngx_uint_t                  npools;
     ngx_xmpp_out_t             *free_out;
+    ngx_xmpp_parser_spare_t     spare;          /* one context for all */
+
+    ngx_xmpp_stream_t          *input;          /* is being read, or NULL */
+    ngx_xmpp_stanza_t          *batch;          /* its open one, or NULL */
+    ngx_xmpp_stanza_t          *batch_last;
+    ngx_uint_t                  batch_n;
+    size_t                      batch_size;
 
     u_char                     *recv;           /* one read buffer for all */
     u_char                     *send;           /* gathers small packets */
@@ -262,6 +318,8 @@ struct ngx_xmpp_worker_s {
     ngx_connection_t           *hook;           /* told of a shutdown */
     ngx_event_t                 drain;
     ngx_event_t                 again;          /* after refused SSUBSCRIBE */
+    ngx_event_t                 again_leave;    /* while Redis is away */
+    ngx_event_t                 again_remove;
     ngx_event_t                 trim;           /* gives heap back, slowly */
     ngx_msec_t                  drain_end;
     unsigned                    draining:1;
@@ -273,83 +331,8 @@ struct ngx_xmpp_worker_s {
 
 /* ---- hosts and configuration ---- */
 
-typedef ngx_int_t (*ngx_xmpp_handler_pt)(ngx_xmpp_stanza_t *stz);
-typedef ngx_int_t (*ngx_xmpp_nonza_pt)(ngx_xmpp_stream_t *st,
-    ngx_xmpp_xml_t *e);
-typedef ngx_int_t (*ngx_xmpp_feature_write_pt)(ngx_xmpp_stream_t *st,
-    ngx_pool_t *pool, ngx_xmpp_xml_t *features);
-typedef void (*ngx_xmpp_event_pt)(ngx_xmpp_session_t *xs);
-
-
-/* which document a feature implements, for docs/xep.md */
-typedef struct {
-    ngx_uint_t                  number;         /* XEP, or RFC when > 999 */
-    const char                 *version;        /* NULL: none */
-    const char                 *status;         /* "complete", "partial" */
-} ngx_xmpp_xep_t;
-
-/* a depth-1 element that is no stanza of a bound session */
-typedef struct {
-    ngx_uint_t                  states;         /* NGX_XMPP_ST_* */
-    ngx_str_t                   ns;
-    ngx_str_t                   name;
-    ngx_xmpp_nonza_pt           handler;
-} ngx_xmpp_nonza_t;
-
-/* a child of <stream:features/> */
-typedef struct {
-    ngx_uint_t                  states;
-    ngx_uint_t                  order;          /* ngx_xmpp_feature_order_e */
-    ngx_xmpp_feature_write_pt   write;
-} ngx_xmpp_stream_feature_t;
-
-/* an iq request to the server, by the payload's name and namespace */
-typedef struct {
-    ngx_uint_t                  mask;           /* NGX_XMPP_IQ_*|TO_* */
-    ngx_str_t                   ns;
-    ngx_str_t                   name;
-    ngx_xmpp_handler_pt         handler;
-} ngx_xmpp_iq_t;
-
-/* a handler in a phase */
-typedef struct {
-    ngx_uint_t                  phase;          /* ngx_xmpp_phase_e */
-    ngx_uint_t                  mask;           /* kinds and addresses */
-    ngx_uint_t                  order;          /* ngx_xmpp_order_e */
-    ngx_xmpp_handler_pt         handler;
-} ngx_xmpp_hook_t;
-
-typedef enum {
-    NGX_XMPP_EVENT_BIND = 0,                    /* a session was bound */
-    NGX_XMPP_EVENT_UNBIND,                      /* it ends, Redis not told */
-    NGX_XMPP_EVENTS
-} ngx_xmpp_event_e;
-
-typedef struct {
-    ngx_uint_t                  event;
-    ngx_xmpp_event_pt           handler;
-} ngx_xmpp_event_row_t;
-
-
-#define ngx_xmpp_null_xep       { 0, NULL, NULL }
-#define ngx_xmpp_null_nonza     { 0, ngx_null_string, ngx_null_string, NULL }
-#define ngx_xmpp_null_stream_feature  { 0, 0, NULL }
-#define ngx_xmpp_null_iq        { 0, ngx_null_string, ngx_null_string, NULL }
-#define ngx_xmpp_null_hook      { 0, 0, 0, NULL }
-#define ngx_xmpp_null_event     { 0, NULL }
-
-
-/* what a feature module gives to the core; all tables const, may be NULL */
-typedef struct {
-    ngx_module_t               *module;
-    ngx_xmpp_xep_t             *xeps;
-    ngx_str_t                  *features;       /* disco#info of the host */
-    ngx_xmpp_nonza_t           *nonzas;
-    ngx_xmpp_stream_feature_t  *stream_features;
-    ngx_xmpp_iq_t              *iqs;
-    ngx_xmpp_hook_t            *hooks;
-    ngx_xmpp_event_row_t       *events;
-} ngx_xmpp_feature_t;
+#include "ngx_xmpp_form.h"
+#include "ngx_xmpp_feature.h"
 
 
 struct ngx_xmpp_host_s {
@@ -359,14 +342,28 @@ struct ngx_xmpp_host_s {
     ngx_uint_t                  line;
 
     /* compiled from the features that are on here */
+    ngx_array_t                 identities;     /* of ngx_xmpp_identity_t */
     ngx_array_t                 features;       /* of ngx_str_t, disco */
+    ngx_array_t                 account_features;  /* of its accounts */
+    ngx_array_t                 forms;          /* of ngx_xmpp_form_t */
+    ngx_str_t                   node;           /* names these three, or none */
+    ngx_array_t                 commands;       /* of ngx_xmpp_command_t */
+    ngx_uint_t                  iterations;     /* of PBKDF2, for new keys */
     ngx_array_t                 nonzas;         /* of ngx_xmpp_nonza_t */
     ngx_array_t                 stream_features;
     ngx_hash_t                  iqs;            /* name " " ns -> array */
     ngx_array_t                 hooks[NGX_XMPP_PHASES];
     ngx_array_t                 events[NGX_XMPP_EVENTS];
+    ngx_str_t                   keep;           /* for who is away: how much */
+    ngx_str_t                   archive;        /* the same; len 0: it is off */
+    ngx_xmpp_hold_pt            hold;           /* of XEP-0352, or NULL */
+    ngx_xmpp_sm_limits_t       *sm;             /* of sessions that may be
+                                                   resumed, or NULL */
 
     unsigned                    access_log:1;   /* has one of its own */
+    unsigned                    durable:1;      /* what is kept always is */
+    unsigned                    carbons:1;      /* XEP-0280 is on */
+    unsigned                    hints:1;        /* XEP-0334 is on */
 };
 
 
@@ -376,8 +373,10 @@ typedef struct {
     ngx_hash_t                  hosts_hash;
 
     ngx_xmpp_store_conf_t       store;
+    ngx_uint_t                  durability;     /* ngx_xmpp_durability_e */
     ngx_msec_t                  drain_time;
-    ngx_uint_t                  ssl_phase;      /* first handler of SSL */
+    ngx_msec_t                  heartbeat;
+    ngx_stream_handler_pt       ssl_handler;    /* nginx's, of its phase */
     ngx_uint_t                  listeners;      /* servers of ours */
     ngx_uint_t                  tls;            /* unsigned  tls:1; */
 
@@ -399,6 +398,7 @@ typedef struct {
     ngx_msec_t                  idle_timeout;   /* 0: none */
     ngx_msec_t                  probe_timeout;
     ngx_uint_t                  max_sessions;
+    ngx_array_t                *admins;         /* of ngx_str_t, or NULL */
 
     ngx_stream_conf_ctx_t      *ctx;            /* of listeners and hosts */
     ngx_xmpp_host_t            *host;           /* of an xmpp_host{} */
@@ -446,12 +446,15 @@ struct ngx_xmpp_stream_s {
     ngx_xmpp_out_t            **last_out;
     size_t                      out_sent;       /* of the first packet */
     size_t                      out_size;       /* of all */
+    void                      (*written)(ngx_xmpp_session_t *xs);
+                                                /* once, when out is empty */
 
     ngx_xmpp_srv_conf_t        *conf;           /* of the listener */
     ngx_msec_t                  deadline;       /* to authenticate; probed */
     ngx_msec_t                  heard;          /* bytes came last */
     size_t                      received;       /* before authentication */
     ngx_uint_t                  lifetime;       /* for its session */
+    uint64_t                    created;        /* the same */
     uint64_t                    stanzas_received;  /* by the session before */
     uint64_t                    stanzas_sent;
     ngx_xmpp_stream_error_e     error;
@@ -498,28 +501,57 @@ struct ngx_xmpp_session_s {
     ngx_xmpp_host_t            *host;
     ngx_xmpp_account_t         *account;
     ngx_xmpp_stream_t          *stream;         /* NULL: the socket is gone */
-    ngx_xmpp_stanza_t          *stanza;         /* in flight, or NULL */
+    ngx_uint_t                  flight;         /* stanzas not done yet */
+    ngx_xmpp_stanza_t          *held;           /* one of them, not begun */
     ngx_xmpp_session_ctx_t     *ctx;            /* of features */
 
     ngx_xmpp_jid_t              jid;
     ngx_str_t                   sid;            /* the identity's first half */
+    ngx_str_t                   flags;          /* letters, of the record */
+    u_char                      flag[NGX_XMPP_STORE_FLAGS];
     uint64_t                    counter;        /* its second: inbound */
+    uint64_t                    own;            /* the same of what the server
+                                                   sends in its name */
     uint64_t                    epoch;          /* 0: not bound yet */
     uint64_t                    fence;          /* highest epoch heard of */
     ngx_int_t                   priority;
     ngx_uint_t                  lifetime;       /* of its keys, in seconds;
                                                    0: they do not expire */
+    uint64_t                    created;        /* the account, as a login
+                                                   found it */
 
-    ngx_xmpp_out_t             *early;          /* came before bind's reply */
+    ngx_xmpp_out_t             *early;          /* held back */
+    size_t                      early_size;
+    ngx_uint_t                  holds;          /* what it waits for */
+    ngx_queue_t                *directed;       /* for EVENT_UNBIND, _BLOCK,
+                                                   _TAKEN:
+                                                   ngx_xmpp_directed_t */
+    ngx_xmpp_inbox_t           *inbox;          /* NULL: was given nothing */
+    ngx_xmpp_sm_t              *sm;             /* NULL: not enabled */
+    ngx_xmpp_take_t            *take;           /* from another worker, or NULL:
+                                                   it is here */
     ngx_xmpp_store_req_t       *write;          /* of the record, under way */
     ngx_pool_t                 *write_pool;
     void                      (*bound)(ngx_xmpp_session_t *xs, ngx_int_t rc);
 
     unsigned                    available:1;
     unsigned                    recorded:1;     /* Redis has the record */
+    unsigned                    listed:1;       /* for who cleans up */
+    unsigned                    stale:1;        /* and is to be once more */
+    unsigned                    behind:1;       /* bells may have been missed */
+    unsigned                    deaf:1;         /* those of presence, too */
+    unsigned                    catching_up:1;  /* what rings waits for them */
     unsigned                    displaced:1;    /* lost to a higher epoch */
+    unsigned                    removed:1;      /* with its account */
+    unsigned                    removing:1;     /* it asked for that, and is
+                                                   closed when answered */
     unsigned                    ending:1;
     unsigned                    waiting:1;      /* for the subscription */
+    unsigned                    holding:1;      /* for older answers */
+    unsigned                    spared:1;       /* presence, for want of room */
+    unsigned                    inactive:1;     /* the host's hold is asked */
+    unsigned                    handed:1;       /* another worker gets it */
+    unsigned                    moved:1;        /* sid is another worker's */
 };
 
 
@@ -530,7 +562,15 @@ struct ngx_xmpp_account_s {
     ngx_xmpp_store_req_t       *req;            /* subscription under way */
     uint64_t                    heard;          /* last doorbell's number */
     uint64_t                    rung;           /* highest that we rang */
+    uint64_t                    missed;         /* bells up to it may be */
+    ngx_xmpp_block_t           *block;          /* the list, NULL: none */
+    uint64_t                    block_number;   /* of the bell that told it */
+    uint64_t                    carbons_number;
+    time_t                      keyed;          /* a minute of new passwords */
+    ngx_uint_t                  keys;           /* so many in it */
+    unsigned                    block_known:1;  /* it was read */
     unsigned                    subscribed:1;
+    unsigned                    carbons:1;      /* for one elsewhere, maybe */
 };
 
 
@@ -538,6 +578,7 @@ struct ngx_xmpp_account_s {
 
 struct ngx_xmpp_stanza_s {
     ngx_pool_t                 *pool;
+    ngx_xmpp_stanza_t          *next;           /* of the batch */
     ngx_xmpp_session_t         *session;        /* the sender */
     ngx_xmpp_xml_t             *xml;
     ngx_uint_t                  mask;           /* kind | to kind */
@@ -547,49 +588,36 @@ struct ngx_xmpp_stanza_s {
     uint64_t                    counter;
 
     ngx_uint_t                  phase;
-    ngx_uint_t                  next;           /* handler in the phase */
+    ngx_uint_t                  hook;           /* the next in the phase */
+    ngx_int_t                   fault;          /* held: a condition, or 0 */
     ngx_xmpp_packet_t          *packet;         /* serialized, on demand */
     ngx_uint_t                  tries;          /* of an unreachable route */
     ngx_event_t                 retry;
     ngx_str_t                   tag;            /* of to's account */
+    ngx_int_t                   outcome;        /* while it is copied */
+    ngx_str_t                   text;           /* of its error; len 0: none */
+    ngx_xmpp_xml_t             *echo;           /* of itself in it, or NULL */
     unsigned                    has_to:1;       /* had a to attribute */
+    unsigned                    copy_sent:1;    /* carbons: of the sender */
+    unsigned                    copy_received:1;   /* of the recipient */
+    unsigned                    archive_sent:1; /* in that of the sender */
+    unsigned                    archive_received:1;  /* of the recipient */
+    unsigned                    keep:1;         /* when nobody is there */
+    unsigned                    unknown:1;      /* a try may have run */
 };
 
 
 extern ngx_module_t  ngx_xmpp_module;
 
 
-/* ---- features (core/ngx_xmpp_feature.c) ---- */
-
-ngx_int_t ngx_xmpp_feature_add(ngx_conf_t *cf, ngx_xmpp_feature_t *feature);
-ngx_int_t ngx_xmpp_feature_compile(ngx_conf_t *cf, ngx_xmpp_host_t *h);
-void *ngx_xmpp_feature_create_conf(ngx_conf_t *cf);
-char *ngx_xmpp_feature_merge_on(ngx_conf_t *cf, void *parent, void *child);
-ngx_xmpp_handler_pt ngx_xmpp_feature_iq(ngx_xmpp_host_t *h, ngx_uint_t mask,
-    ngx_str_t *ns, ngx_str_t *name);
-void ngx_xmpp_feature_event(ngx_xmpp_session_t *xs, ngx_uint_t event);
-
-
 /* ---- contexts of directives (core/ngx_xmpp_conf.c) ---- */
 
-/* stands in xmpp_host{}; a bit that nginx's stream modules do not use */
-#define NGX_XMPP_HOST_CONF              (NGX_STREAM_SRV_CONF|0x10000000)
+#include "ngx_xmpp_conf.h"
+#include "ngx_xmpp_admin.h"
+#include "ngx_xmpp_durability.h"
 
-char *ngx_xmpp_conf_host(ngx_conf_t *cf, ngx_command_t *dummy, void *conf);
-char *ngx_xmpp_conf_in_host(ngx_conf_t *cf);
-char *ngx_xmpp_conf_set_flag_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_xmpp_conf_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_xmpp_conf_set_msec_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_xmpp_conf_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_xmpp_conf_set_bitmask_slot(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 
-/* post of size and msec slots */
-extern ngx_conf_post_t  ngx_xmpp_conf_positive;
+#include "ngx_xmpp_command.h"
 
 
 /* ---- hosts (core/ngx_xmpp_host.c) ---- */
@@ -629,32 +657,46 @@ ngx_int_t ngx_xmpp_drain_init(ngx_xmpp_worker_t *w);
 void ngx_xmpp_drain_stop(ngx_xmpp_worker_t *w);
 
 
-/* ---- packets (core/ngx_xmpp_packet.c) ---- */
-
-ngx_xmpp_packet_t *ngx_xmpp_packet_alloc(ngx_log_t *log, size_t len);
-ngx_xmpp_packet_t *ngx_xmpp_packet_copy(ngx_log_t *log, u_char *p, size_t len);
-ngx_xmpp_packet_t *ngx_xmpp_packet_xml(ngx_log_t *log, ngx_xmpp_xml_t *e);
-void ngx_xmpp_packet_release(ngx_xmpp_packet_t *pkt);
-
-
 /* ---- sessions (core/ngx_xmpp_session.c) ---- */
 
 ngx_xmpp_session_t *ngx_xmpp_session_create(ngx_xmpp_stream_t *st,
     ngx_str_t *local, ngx_str_t *resource);
+ngx_xmpp_session_t *ngx_xmpp_session_alloc(ngx_xmpp_worker_t *w,
+    ngx_xmpp_host_t *host, ngx_str_t *local, ngx_str_t *resource,
+    ngx_str_t *sid);
 ngx_int_t ngx_xmpp_session_bind(ngx_xmpp_session_t *xs,
     void (*bound)(ngx_xmpp_session_t *xs, ngx_int_t rc));
 void ngx_xmpp_session_end(ngx_xmpp_session_t *xs);
+void ngx_xmpp_session_lost(ngx_xmpp_session_t *xs,
+    ngx_xmpp_stream_error_e error);
+void ngx_xmpp_session_close(ngx_xmpp_session_t *xs,
+    ngx_xmpp_stream_error_e error, const char *text);
 void ngx_xmpp_session_fence(ngx_xmpp_session_t *xs, uint64_t epoch);
 void *ngx_xmpp_session_get_ctx(ngx_xmpp_session_t *xs, ngx_module_t *module);
 ngx_int_t ngx_xmpp_session_set_ctx(ngx_xmpp_session_t *xs,
     ngx_module_t *module, void *data);
+void ngx_xmpp_session_record(ngx_xmpp_session_t *xs,
+    ngx_xmpp_store_session_t *ss);
+void ngx_xmpp_session_own(ngx_xmpp_session_t *xs, ngx_str_t *sid);
 void ngx_xmpp_session_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt);
+void ngx_xmpp_session_active(ngx_xmpp_session_t *xs);
+ngx_uint_t ngx_xmpp_session_room(ngx_xmpp_session_t *xs, size_t len);
 void ngx_xmpp_session_subscribed(ngx_xmpp_session_t *xs, ngx_int_t rc);
+void ngx_xmpp_session_catch_up(ngx_xmpp_session_t *xs);
 void ngx_xmpp_session_idle(ngx_xmpp_session_t *xs);
 void ngx_xmpp_session_free(ngx_xmpp_session_t *xs);
 void ngx_xmpp_session_reassert(ngx_xmpp_session_t *xs);
-ngx_xmpp_packet_t *ngx_xmpp_session_unavailable(ngx_xmpp_session_t *xs,
-    ngx_str_t *to);
+ngx_int_t ngx_xmpp_session_keep(ngx_xmpp_session_t *xs,
+    ngx_xmpp_packet_t *pkt);
+
+
+/* ---- their flags (core/ngx_xmpp_session_flag.c) ---- */
+
+ngx_uint_t ngx_xmpp_session_flag(ngx_xmpp_session_t *xs, u_char flag);
+void ngx_xmpp_session_set_flag(ngx_xmpp_session_t *xs, u_char flag,
+    ngx_uint_t on);
+ngx_int_t ngx_xmpp_session_ask_flag(ngx_xmpp_stanza_t *stz, u_char flag,
+    ngx_uint_t on);
 
 
 /* ---- the registry (core/ngx_xmpp_registry.c) ---- */
@@ -663,6 +705,8 @@ ngx_xmpp_account_t *ngx_xmpp_registry_get(ngx_xmpp_worker_t *w,
     ngx_str_t *tag);
 ngx_xmpp_account_t *ngx_xmpp_registry_find(ngx_xmpp_worker_t *w,
     ngx_str_t *tag);
+ngx_xmpp_session_t *ngx_xmpp_registry_session(ngx_xmpp_account_t *a,
+    u_char *sid, size_t len);
 ngx_int_t ngx_xmpp_registry_subscribe(ngx_xmpp_account_t *a);
 void ngx_xmpp_registry_leave(ngx_xmpp_account_t *a);
 void ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell);
@@ -674,6 +718,9 @@ void ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber,
 
 /* ---- stanzas (core/ngx_xmpp_stanza.c, ngx_xmpp_phase.c, _router.c) ---- */
 
+void ngx_xmpp_stanza_begin(ngx_xmpp_stanza_t *stz);
+ngx_int_t ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz);
+
 ngx_int_t ngx_xmpp_stanza_input(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_xmpp_xml_t *e);
 void ngx_xmpp_stanza_run(ngx_xmpp_stanza_t *stz);
@@ -683,10 +730,6 @@ ngx_xmpp_packet_t *ngx_xmpp_stanza_packet(ngx_xmpp_stanza_t *stz);
 ngx_int_t ngx_xmpp_stanza_deliver(ngx_xmpp_stanza_t *stz);
 ngx_int_t ngx_xmpp_stanza_offline(ngx_xmpp_stanza_t *stz);
 ngx_xmpp_xml_t *ngx_xmpp_stanza_payload(ngx_xmpp_stanza_t *stz);
-
-ngx_int_t ngx_xmpp_reply(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *payload);
-ngx_int_t ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition);
-
 
 /* ---- idle sessions (core/ngx_xmpp_idle.c) ---- */
 
@@ -698,6 +741,32 @@ ngx_msec_t ngx_xmpp_idle_check(ngx_xmpp_stream_t *st);
 void ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state);
 u_char *ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len);
 ngx_int_t ngx_xmpp_variables_add(ngx_conf_t *cf);
+
+
+/* packets and answers; ends of sessions, presence to contacts; block lists;
+   carbons */
+#include "ngx_xmpp_packet.h"
+#include "ngx_xmpp_batch.h"
+#include "ngx_xmpp_leave.h"
+#include "ngx_xmpp_block.h"
+#include "ngx_xmpp_carbon.h"
+
+/* messages for who was away; acknowledgements */
+#include "ngx_xmpp_inbox.h"
+#include "ngx_xmpp_ack.h"
+#include "ngx_xmpp_bounce.h"
+#include "ngx_xmpp_take.h"
+
+/* what was said */
+#include "ngx_xmpp_stanza_id.h"
+#include "ngx_xmpp_rsm.h"
+
+/* heartbeats, and the end of workers that have none */
+#include "ngx_xmpp_reaper.h"
+
+/* keys of passwords; the end of accounts */
+#include "ngx_xmpp_keys.h"
+#include "ngx_xmpp_remove.h"
 
 
 #endif /* _NGX_XMPP_H_INCLUDED_ */

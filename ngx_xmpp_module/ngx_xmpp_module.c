@@ -36,12 +36,22 @@ static char *ngx_xmpp_redis_parameter(ngx_conf_t *cf,
     ngx_xmpp_redis_conf_t *rcf, ngx_str_t *value);
 static char *ngx_xmpp_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static char *ngx_xmpp_redis_sentinel_password_file(ngx_conf_t *cf,
+    ngx_command_t *cmd, void *conf);
 
 
 static ngx_conf_enum_t  ngx_xmpp_starttls_state[] = {
     { ngx_string("off"), NGX_XMPP_STARTTLS_OFF },
     { ngx_string("on"), NGX_XMPP_STARTTLS_ON },
     { ngx_string("only"), NGX_XMPP_STARTTLS_ONLY },
+    { ngx_null_string, 0 }
+};
+
+
+static ngx_conf_enum_t  ngx_xmpp_durability_state[] = {
+    { ngx_string("none"), NGX_XMPP_DURABILITY_NONE },
+    { ngx_string("memory"), NGX_XMPP_DURABILITY_MEMORY },
+    { ngx_string("aof"), NGX_XMPP_DURABILITY_AOF },
     { ngx_null_string, 0 }
 };
 
@@ -58,7 +68,7 @@ static ngx_conf_num_bounds_t  ngx_xmpp_attempts_bounds = {
 static ngx_command_t  ngx_xmpp_commands[] = {
 
     { ngx_string("xmpp_redis"),
-      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE123,
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1234,
       ngx_xmpp_redis,
       NGX_STREAM_MAIN_CONF_OFFSET,
       0,
@@ -67,6 +77,13 @@ static ngx_command_t  ngx_xmpp_commands[] = {
     { ngx_string("xmpp_redis_password_file"),
       NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_xmpp_redis_password_file,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("xmpp_redis_sentinel_password_file"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_xmpp_redis_sentinel_password_file,
       NGX_STREAM_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -127,12 +144,26 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       offsetof(ngx_xmpp_main_conf_t, store.redis.connect_timeout),
       &ngx_xmpp_conf_positive },
 
+    { ngx_string("xmpp_durability"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE12,
+      ngx_xmpp_durability_set,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, durability),
+      ngx_xmpp_durability_state },
+
     { ngx_string("xmpp_drain_time"),
       NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,
       NGX_STREAM_MAIN_CONF_OFFSET,
       offsetof(ngx_xmpp_main_conf_t, drain_time),
       NULL },
+
+    { ngx_string("xmpp_heartbeat"),
+      NGX_STREAM_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      NGX_STREAM_MAIN_CONF_OFFSET,
+      offsetof(ngx_xmpp_main_conf_t, heartbeat),
+      &ngx_xmpp_conf_positive },
 
     { ngx_string("xmpp_host"),
       NGX_STREAM_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
@@ -143,7 +174,7 @@ static ngx_command_t  ngx_xmpp_commands[] = {
 
     { ngx_string("xmpp_starttls"),
       NGX_STREAM_MAIN_CONF|NGX_STREAM_SRV_CONF|NGX_CONF_TAKE1,
-      ngx_conf_set_enum_slot,
+      ngx_xmpp_conf_set_enum_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_srv_conf_t, starttls),
       ngx_xmpp_starttls_state },
@@ -232,6 +263,13 @@ static ngx_command_t  ngx_xmpp_commands[] = {
       offsetof(ngx_xmpp_srv_conf_t, max_sessions),
       &ngx_xmpp_at_least_one },
 
+    { ngx_string("xmpp_admin"),
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_1MORE,
+      ngx_xmpp_admin_set,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_srv_conf_t, admins),
+      NULL },
+
       ngx_null_command
 };
 
@@ -287,7 +325,9 @@ ngx_xmpp_create_main_conf(ngx_conf_t *cf)
     xmcf->store.redis.timeout = NGX_CONF_UNSET_MSEC;
     xmcf->store.redis.connect_timeout = NGX_CONF_UNSET_MSEC;
     xmcf->store.redis.ssl_verify = NGX_CONF_UNSET;
+    xmcf->durability = NGX_CONF_UNSET_UINT;
     xmcf->drain_time = NGX_CONF_UNSET_MSEC;
+    xmcf->heartbeat = NGX_CONF_UNSET_MSEC;
 
     return xmcf;
 }
@@ -300,7 +340,9 @@ ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf)
 
     ngx_conf_init_msec_value(xmcf->store.redis.timeout, 5000);
     ngx_conf_init_msec_value(xmcf->store.redis.connect_timeout, 2000);
+    ngx_conf_init_uint_value(xmcf->durability, NGX_XMPP_DURABILITY_MEMORY);
     ngx_conf_init_msec_value(xmcf->drain_time, 2000);
+    ngx_conf_init_msec_value(xmcf->heartbeat, 5000);
 
     if (xmcf->store.prefix.data == NULL) {
         ngx_str_set(&xmcf->store.prefix, "xmpp");
@@ -313,6 +355,10 @@ ngx_xmpp_init_main_conf(ngx_conf_t *cf, void *conf)
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "\"xmpp_redis_prefix\" must not be empty nor hold "
                       "a \"{\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_xmpp_durability_init(cf, xmcf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -389,6 +435,10 @@ ngx_xmpp_merge_srv_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->idle_timeout, prev->idle_timeout, 600000);
     ngx_conf_merge_msec_value(conf->probe_timeout, prev->probe_timeout, 60000);
     ngx_conf_merge_uint_value(conf->max_sessions, prev->max_sessions, 32);
+
+    if (conf->admins == NULL) {
+        conf->admins = prev->admins;
+    }
 
     /* what is needed until then is small, and a tree is more than its bytes */
 
@@ -513,6 +563,8 @@ ngx_xmpp_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    ngx_xmpp_admin_check(cf, xmcf);
+
     return ngx_xmpp_host_init(cf, xmcf);
 }
 
@@ -556,7 +608,7 @@ ngx_xmpp_check_events(ngx_conf_t *cf)
 }
 
 
-/* "xmpp_redis url [db=number] [user=name]" */
+/* "xmpp_redis url [db=number] [user=name] [sentinel_user=name]" */
 
 static char *
 ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -625,6 +677,15 @@ ngx_xmpp_redis_parameter(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *rcf,
         return NGX_CONF_OK;
     }
 
+    if (value->len > 14
+        && ngx_strncmp(value->data, "sentinel_user=", 14) == 0)
+    {
+        rcf->sentinel_user.data = value->data + 14;
+        rcf->sentinel_user.len = value->len - 14;
+
+        return NGX_CONF_OK;
+    }
+
     return NGX_CONF_ERROR;
 }
 
@@ -642,7 +703,25 @@ ngx_xmpp_redis_password_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    return ngx_xmpp_redis_conf_password(cf, &value[1], &xmcf->store.redis);
+    return ngx_xmpp_redis_conf_password(cf, &value[1], &xmcf->store.redis, 0);
+}
+
+
+static char *
+ngx_xmpp_redis_sentinel_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
+{
+    ngx_xmpp_main_conf_t *xmcf = conf;
+
+    ngx_str_t  *value;
+
+    if (xmcf->store.redis.sentinel_password_file.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    return ngx_xmpp_redis_conf_password(cf, &value[1], &xmcf->store.redis, 1);
 }
 
 

@@ -25,7 +25,8 @@ typedef enum {
     NGX_XMPP_ORDER_FIRST = 0,
 
     /* SEND */
-    NGX_XMPP_ORDER_PRESENCE,          /* own presence is consumed here */
+    NGX_XMPP_ORDER_SUBSCRIPTION,      /* so are the four about those */
+    NGX_XMPP_ORDER_PRESENCE,          /* and own presence */
 
     NGX_XMPP_ORDER_ANY = 1000
 } ngx_xmpp_order_e;
@@ -36,6 +37,7 @@ typedef enum {
     NGX_XMPP_FEATURE_STARTTLS = 0,    /* RFC 6120, 5.3.1: before SASL */
     NGX_XMPP_FEATURE_SASL,
     NGX_XMPP_FEATURE_BINDING,         /* XEP-0440 */
+    NGX_XMPP_FEATURE_REGISTER,        /* XEP-0077 */
     NGX_XMPP_FEATURE_BIND,
     NGX_XMPP_FEATURE_SESSION
 } ngx_xmpp_feature_order_e;

@@ -16,9 +16,26 @@ use Test::More;
 my $top = abs_path(dirname(__FILE__) . '/..');
 my $dir = tempdir('xmpp-build-XXXXXXXX', TMPDIR => 1, CLEANUP => 1);
 
-# as from a shell: what "make test" was told is not for these builds
-delete @ENV{qw/ MAKEFLAGS MAKELEVEL MFLAGS CC CFLAGS LDFLAGS BUILD DESTDIR
-                PREFIX NGX_SRC NGX_CONFIGURE STATIC FULL SANITIZE /};
+# as from a shell: what "make test" was told is not for these builds, but that
+# its own is one of them, when it is the module for the nginx that is installed
+
+my %told = map { $_ => delete $ENV{$_} // '' }
+           qw/ CC CFLAGS LDFLAGS BUILD NGX_SRC NGX_CONFIGURE STATIC FULL
+               SANITIZE /;
+
+delete @ENV{qw/ MAKEFLAGS MAKELEVEL MFLAGS DESTDIR PREFIX /};
+
+my %build = map { $_ => [ "CC=$_", "BUILD=build/$_" ] } qw/ gcc clang /;
+
+if (!grep { $told{$_} } qw/ NGX_SRC NGX_CONFIGURE STATIC FULL SANITIZE /) {
+    $told{BUILD} ||= 'build';
+    $told{CC} ||= 'cc';
+
+    my $cc = `$told{CC} --version` =~ /clang/ ? 'clang' : 'gcc';
+
+    $build{$cc} = [ map { "$_=$told{$_}" } grep { $told{$_} ne '' }
+                    sort keys %told ];
+}
 
 my $nginx = $ENV{NGINX_BIN} || '/usr/sbin/nginx';
 my $info = `$nginx -V 2>&1`;
@@ -28,16 +45,16 @@ my ($modules) = $info =~ /--modules-path=(\S+)/;
 for my $cc (qw/ gcc clang /) {
 
     # kept, so that the next time only what has changed is built
-    my $build = "build/$cc";
-    my $so = "$top/$build/ngx_xmpp_module.so";
+    my $build = folder($cc);
+    my $so = "$build/ngx_xmpp_module.so";
 
-    my ($status, $output) = make("CC=$cc", "BUILD=$build");
+    my ($status, $output) = make(@{ $build{$cc} });
     is($status, 0, "$cc: is built") or diag($output);
 
-    like(slurp("$top/$build/objs/Makefile"), qr/^CFLAGS = .* -Wall .*-Werror/m,
+    like(slurp("$build/objs/Makefile"), qr/^CFLAGS = .* -Wall .*-Werror/m,
          "$cc: with -Werror");
 
-    ($status, $output) = make("CC=$cc", "BUILD=$build");
+    ($status, $output) = make(@{ $build{$cc} });
     is("$status$output", '0', "$cc: nothing is done twice");
 
     my @names = map { (split)[-1] } `nm -D --defined-only $so`;
@@ -49,7 +66,7 @@ for my $cc (qw/ gcc clang /) {
     like($needed, qr/NEEDED.*libxml2/, "$cc: libxml2 is shared");
     unlike($needed, qr/NEEDED.*hiredis/, "$cc: hiredis is not");
 
-    ok(-x "$top/$build/xmppctl", "$cc: xmppctl is there");
+    ok(-x "$build/xmppctl", "$cc: xmppctl is there");
 
     like(load($so), qr/test is successful/, "$cc: nginx loads it");
 }
@@ -57,7 +74,8 @@ for my $cc (qw/ gcc clang /) {
 
 # what is compiled in
 
-my $source = slurp("$top/build/gcc/objs/ngx_xmpp/ngx_xmpp_functions.c");
+my $gcc = folder('gcc');
+my $source = slurp("$gcc/objs/ngx_xmpp/ngx_xmpp_functions.c");
 my ($length) = $source =~ /ngx_xmpp_functions_lua = \{\s*(\d+),/;
 my ($bytes) = $source =~ /_bytes\[\] = \{(.*?)\};/s;
 my $lua = join '', map { slurp($_) } sort glob "$top/redis/*.lua";
@@ -65,7 +83,7 @@ my $lua = join '', map { slurp($_) } sort glob "$top/redis/*.lua";
 is(substr(join('', map { chr } $bytes =~ /\d+/g), 0, $length), $lua,
    'the functions are compiled in');
 
-my @order = slurp("$top/build/gcc/objs/ngx_xmpp_module_modules.c")
+my @order = slurp("$gcc/objs/ngx_xmpp_module_modules.c")
             =~ /ngx_module_order\[\] = \{(.*?)\};/s;
 like($order[0], qr/\A\s*"ngx_xmpp_module",.*"ngx_stream_ssl_module",
                    \s*"ngx_xmpp_c2s_module",\s*NULL/sx,
@@ -99,7 +117,7 @@ like($output, qr/built from its sources/, 'a static one takes sources');
 # into a system and out of it
 
 my $root = "$dir/root";
-my @install = ("BUILD=$top/build/gcc", "DESTDIR=$root", "NGINX_BIN=$nginx");
+my @install = (@{ $build{gcc} }, "DESTDIR=$root", "NGINX_BIN=$nginx");
 
 ($status, $output) = make('install', 'PREFIX=/opt', @install);
 is($status, 0, 'is installed') or diag($output);
@@ -123,6 +141,13 @@ is($status, 0, 'is taken out') or diag($output);
 is_deeply([ installed() ], [], 'no file is left');
 
 done_testing();
+
+
+sub folder {
+    my ($build) = map { /^BUILD=(.*)/ } @{ $build{ $_[0] } };
+
+    return $build =~ m{^/} ? $build : "$top/$build";
+}
 
 
 sub make {

@@ -17,6 +17,7 @@ use MIME::Base64 qw/ decode_base64 encode_base64 /;
 use POSIX ();
 use Test::More;
 
+use Test::XMPP::Functions;
 use Test::XMPP::Process;
 use Test::XMPP::Redis;
 
@@ -452,10 +453,9 @@ ok(!grep({ $_ eq 'ghost@example.com' } @{ members('example.com') }),
 
 # with the servers' Functions: sessions end, too
 
-$redis->command('FUNCTION', 'LOAD',
-                Test::XMPP::Process::slurp("$top/redis/xmpp.lua"));
+$redis->command('FUNCTION', 'LOAD', Test::XMPP::Functions::library());
 $redis->command('HSET', 'xmpp:{b@example.com}:sessions', 'rhome',
-                '7 sid boot 0');
+                '7 sid boot 0 -');
 $redis->command('HSET', 'xmpp:{b@example.com}:presence', 'rhome', '<x/>');
 
 my $bell = listener('SSUBSCRIBE', 'xmpp/0:{b@example.com}');
@@ -603,12 +603,12 @@ refused(2, 'bad address of Redis', "address \"$_\"", undef, '-r', $_, 'ping')
 
 my $nobody = Test::XMPP::Process::free_port();
 
-refused(3, 'cannot reach Redis', 'nobody listens', undef, '-r',
-        "redis:127.0.0.1:$nobody", 'ping');
-refused(3, 'cannot reach Redis', 'no socket', undef, '-r', "unix:$dir/none",
-        'ping');
-refused(3, 'cannot reach Redis', 'adduser, nobody listens', "x\n", '-r',
-        "unix:$dir/none", 'adduser', 'a@b');
+refused(3, "cannot reach Redis at $_, port $nobody: ", 'nobody listens', undef,
+        '-r', 'redis:' . (/:/ ? "[$_]" : $_) . ":$nobody", 'ping')
+    for qw/ 127.0.0.1 ::1 /;
+refused(3, "cannot reach Redis at $dir/none: No such file", "no socket: @$_",
+        "x\n", '-r', "unix:$dir/none", @$_)
+    for [ 'ping' ], [ 'adduser', 'a@b' ];
 
 
 ###############################################################################
@@ -731,8 +731,8 @@ for my $command (qw/ adduser passwd deluser /) {
 
 refused(1, 'is named inner.example', '-c, a host in a wrong place', "x\n", @c,
         'adduser', 'a@inner.example');
-refused(1, 'is named example.net', '-c, users of an unknown domain', undef,
-        @c, 'users', 'example.net');
+refused(1, 'is named example.net', "-c, $_ of an unknown domain", undef, @c, $_,
+        'example.net') for qw/ users stats /;
 
 # -r and -c: Redis of the one, domains of the other; -p and -n win
 

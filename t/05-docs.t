@@ -54,7 +54,6 @@ rule('what pages name is there', \&check_names);
 rule('each class of attacks has its test, or its time', \&check_attacks);
 rule('what comments point to is there', \&check_comments);
 check_examples();
-check_acl();
 
 done_testing();
 
@@ -205,10 +204,11 @@ sub check_syntax {
         my $wanted = $f->{NGX_CONF_BLOCK}  ? qr/^ \w+ \{ \.\.\. \}$/
                    : $f->{NGX_CONF_FLAG}   ? qr/^ on \| off$/
                    : $f->{NGX_CONF_NOARGS} ? qr/^$/
-                   : $f->{NGX_CONF_TAKE123} ? qr/^ \w+( \[\w+=\w+\]){2}$/
+                   : $f->{NGX_CONF_TAKE1234} ? qr/^ \w+( \[\w+=\w+\]){3}$/
                    : $f->{NGX_CONF_1MORE}  ? qr/^ \w+ \.\.\.$/
+                 : $f->{NGX_CONF_2MORE}  ? qr/^ \w+ \w+ \.\.\.$/
                    : %names                ? qr/./
-                   : qr/^ (?:string|file|time|size|number)$/;
+                   : qr/^ (?:string|file|time|size|number|address)$/;
 
         bad($name, "syntax \"$arguments\"") unless $arguments =~ $wanted;
     });
@@ -299,7 +299,7 @@ sub default_of {
     }
 
     return $d->{setter} eq 'ngx_conf_set_str_slot' ? undef : 'unknown'
-        unless defined $value;
+        unless defined $value && $value ne '""';
 
     ($value) = map { /^#define $value +(\d+)$/m } values %text
         if $value =~ /^NGX_XMPP_\w+$/ && !%names;
@@ -375,7 +375,7 @@ sub check_figures {
         [ $redis, qr/_RETRY_MAX +(\d+)000\b/, $core, qr/up to (\d+) s, / ],
         [ "$mod/ngx_xmpp_module.c", qr/max_queue = (\d+)/,
           $core, qr/At most ([\d,]+)\s+requests/ ],
-        [ "$mod/im/ngx_xmpp_presence_module.c", qr/_DIRECTED +(\d+)/,
+        [ "$mod/im/ngx_xmpp_presence_directed.c", qr/_DIRECTED +(\d+)/,
           'docs/modules/presence.md', qr/remembers up to ([\d,]+)/ ],
         [ $parser, qr/_ROOT_MAX +(\d+)/, $core, qr/may take (\d+) bytes/ ],
         [ "$mod/ngx_xmpp_module.c", qr/ngx_min\(.*max_elements, (\d+)/,
@@ -387,9 +387,9 @@ sub check_figures {
           'docs/modules/login_limit.md', qr/At most ([\d,]+) counters/ ],
         [ "$mod/store/ngx_xmpp_store_login.c", qr/_KNOWN_DAYS +(\d+)/,
           'docs/modules/login_limit.md', qr/within the last (\d+) days/ ],
-        [ 'redis/xmpp.lua', qr/#list < (\d+)/,
+        [ 'redis/80-account.lua', qr/#list < (\d+)/,
           'docs/modules/login_limit.md', qr/up to (\d+) of them/ ],
-        [ 'redis/xmpp.lua', qr/'EXPIRE', keys\[3\], (\d+)/,
+        [ 'redis/30-route.lua', qr/'EXPIRE', seen, (\d+)/,
           $schema, qr/:seen:PERIOD` .* (\d+) s / ],
         [ "$mod/store/ngx_xmpp_store_key.c", qr/_STORE_PERIOD +(\d+)/,
           $schema, qr/divided by (\d+)/ ],
@@ -463,6 +463,13 @@ sub check_examples {
 
 sub schema { $text{'docs/redis-schema.md'} // '' }
 
+# the library of Functions
+
+sub functions {
+    return join '', map { $text{$_} } grep { m{^redis/.*\.lua$} }
+                                           sort keys %text;
+}
+
 # the section under a heading
 
 sub section {
@@ -475,7 +482,7 @@ sub section {
 
 sub check_schema_names {
     my $key = $text{"$mod/store/ngx_xmpp_store_key.c"};
-    my $lua = $text{'redis/xmpp.lua'};
+    my $lua = functions();
     my @ctl = map { $text{$_} } grep { m{^$mod/ctl/.*\.c$} } keys %text;
 
     my ($suffixes) = $key =~ /ngx_xmpp_store_suffixes\[\] = \{(.*?)^\};/ms;
@@ -500,8 +507,15 @@ sub check_schema_names {
 
     # the names that xmppctl makes are those of the server
 
+    # or those of the Functions alone
+
     for my $name (join('', @ctl) =~ /&jid->bare, "(\w+)"/g) {
-        bad($name, 'only xmppctl knows this key') unless $suffixes{$name};
+        next if $suffixes{$name};
+
+        bad($name, 'only xmppctl knows this key')
+            unless $lua =~ /base \.\. '$name'/;
+        bad($name, 'no such key') unless schema() =~ /`PREFIX:\{TAG\}:$name`/;
+        bad($name, 'no section') unless section($name);
     }
 
     bad('channel', 'not described')
@@ -512,13 +526,15 @@ sub check_schema_names {
     # fields of the records, and of an account
 
     my %fields = map { $_ => 1 }
-        $lua =~ /'H(?:GET|SET|DEL)', [\w\[\]]+, '(\w)'/g,
+        $lua =~ /'H(?:GET|SET|DEL|INCRBY)', [\w\[\]]+, '(\w)'(?! \.\.)/g,
         $lua =~ /raise\([\w\[\]]+, '(\w)'\)/g,
         $lua =~ /field = '(\w)' \.\./g;
 
-    is_same('sessions', 'fields', join(' ', sort keys %fields),
-            join(' ', sort { $a cmp $b }
-                           section('sessions') =~ /^\| `(\w)`/mg));
+    is_same('sessions and others', 'fields', join(' ', sort keys %fields),
+            join(' ', sort keys %{ { map { $_ => 1 }
+                                     map { section($_) =~ /^\| `(\w)`/mg }
+                                         qw/ sessions roster private
+                                             vcard / } }));
 
     my ($digest) = $text{"$mod/util/ngx_xmpp_digest.c"}
                    =~ /ngx_xmpp_digest_field = ngx_string\("([^"]+)"\)/;
@@ -526,8 +542,8 @@ sub check_schema_names {
                   =~ /ngx_xmpp_scram_fields\[.*?\] = \{(.*?)\};/s;
 
     is_same('account', 'fields',
-            join(' ', sort 'created', 'known', $digest // '',
-                            ($scram // '') =~ /"([^"]+)"/g),
+            join(' ', sort 'created', 'disabled', 'known', 'last',
+                            $digest // '', ($scram // '') =~ /"([^"]+)"/g),
             join(' ', sort { $a cmp $b }
                            section('account') =~ /^\| `([\w-]+)`/mg));
 }
@@ -535,10 +551,12 @@ sub check_schema_names {
 
 sub check_schema_letters {
     my $header = $text{"$mod/store/ngx_xmpp_store.h"};
-    my $lua = $text{'redis/xmpp.lua'};
+    my $lua = functions();
     my $bell = section('The channel and the bell');
 
     my %rung = map { $_ => 1 } $lua =~ /\bring\([^,]+, [^,]+, '(\w)'/g;
+    $rung{$_} = 1 for $lua =~ /\bpublish\([^,]+, \w+ and '(\w)' or '(\w)'/g;
+
     my $rung = join ' ', sort keys %rung;
 
     is_same('bells', 'in store.h', $rung,
@@ -559,12 +577,12 @@ sub check_schema_letters {
 # Each Function with its number of keys and arguments, and all its answers
 
 sub check_functions {
-    my $lua = $text{'redis/xmpp.lua'};
+    my $lua = functions();
     my %functions = ($lua =~ /register_function\('(\w+)', (\w+)\)/g,
         $lua =~ /register_function\{\ function_name\ =\ '(\w+)',
-                 \ callback\ =\ (\w+)/gx);
+                 \s+callback\ =\ (\w+)/gx);
 
-    bad('redis/xmpp.lua', 'no Functions were found') if keys %functions < 5;
+    bad('redis', 'no Functions were found') if keys %functions < 5;
 
     for my $name (schema() =~ /^### (xmpp\d+_\w+)/mg) {
         bad($name, 'is no Function') unless $functions{$name};
@@ -599,69 +617,6 @@ sub check_functions {
         is_same($name, 'answers', join(' ', sort keys %answers),
                 join(' ', sort $section =~ /^\| `([a-z]{2,})`/mg));
     }
-}
-
-
-# A Redis user with the rights in the schema suffices
-
-sub check_acl {
-    my $port = Test::XMPP::Process::free_port();
-    my $t = Test::XMPP->new(hosts => 0, workers => 1, redis =>
-        { port => $port, bind => '127.0.0.1' }, users => [ qw/ alice bob / ]);
-
-    my ($rights) = schema() =~ /^ACL SETUSER xmpp (.*?)^```/ms;
-
-    ok($rights, 'the schema has rights for a user of Redis') or return;
-
-    $t->config(<<"EOF");
-%%GLOBALS%%
-events { worker_connections 1024; }
-stream {
-    xmpp_redis redis://xmpp:secret\@127.0.0.1:$port;
-    xmpp_host localhost {
-        ssl_certificate     %%TESTDIR%%/localhost.pem;
-        ssl_certificate_key %%TESTDIR%%/localhost.key;
-    }
-    server { listen 127.0.0.1:%%PORT_0%%; xmpp_c2s; }
-}
-EOF
-    $t->run();
-    $t->redis()->command('ACL', 'SETUSER', 'xmpp', split ' ', $rights);
-    $t->start_host();
-    $t->await_log(qr/subscriber connection is ready/);
-
-    my $alice = $t->online('alice', resource => 'desk');
-    my $bob = $t->online('bob');
-
-    $alice->message($bob->bare(), 'hello');
-    ok($bob->pick(name => 'message', body => 'hello'), 'they suffice to chat,');
-
-    my $again = $t->online('alice', resource => 'desk');
-    $again->close();
-
-    # routed behind the end of that session, by the same worker
-    $bob->message($again->bare(), 'still there?', id => 'gone');
-    is($bob->pick(name => 'message', id => 'gone')->error(),
-       'cancel service-unavailable', 'to displace, and to leave;');
-
-    # failures are counted for others than the loopback interface
-
-    my $redis = $t->redis();
-
-    is(eval {
-        $redis->command('AUTH', 'xmpp', 'secret');
-        $redis->command('HMGET', 'xmpp:failures', 'a', 'b');
-        $redis->command('FCALL', 'xmpp1_failed', 1, 'xmpp:failures', 60, 9,
-                        'a', 'b');
-        $redis->command('FCALL', 'xmpp1_known', 1,
-                        'xmpp:{alice@localhost}:account', 'ab', 1, 30)->[0];
-    }, 'ok', 'to count failed logins;') or diag $@;
-
-    delete $redis->{client};
-
-    is(scalar @{ $t->redis()->command('ACL', 'LOG') }, 0,
-       'nothing was denied');
-    is(join("\n", $t->stop()), '', 'logs are clean');
 }
 
 
@@ -761,7 +716,7 @@ sub check_names {
             next unless $code =~ m{^[\w./-]+$} && $code !~ m{^/}
                         && $code =~ m{^[\w.-]+/|\.(?:c|h|lua|md|t)$};
 
-            next if $code =~ m{^(?:PREFIX|nginx\.conf)};
+            next if $code =~ m{^(?:PREFIX|nginx\.conf|build/)};
 
             bad($page, "there is no $code")
                 unless grep { -e } $code, "$mod/$code", glob "$mod/*/$code";

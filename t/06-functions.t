@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
-# The Functions of redis/xmpp.lua alone, on a private Redis: records, fences,
-# bells, the delivery rules of RFC 6121, 8.5, the identity of a stanza, and
-# that nothing a stranger chooses changes the meaning of a record or a bell.
+# The Functions of redis/*.lua alone, on a private Redis: records, fences,
+# bells, the delivery rules of RFC 6121, 8.5, and that nothing a stranger
+# chooses changes the meaning of a record or a bell.
 
 use strict;
 use warnings;
@@ -49,7 +49,8 @@ sub brief {
     is("$ok $number", 'ok 0', 'bind: nothing has rung yet');
     ok($epoch >= $before && $epoch <= $f->clock(),
        'bind: the first epoch is that of the clock');
-    is_deeply($a->hash('sessions'), { e => $epoch, rdesk => "$epoch s1 b1 -" },
+    is_deeply($a->hash('sessions'), { e => $epoch,
+                                    rdesk => "$epoch s1 b1 - -" },
               'bind: the record');
 
     my $kept = $a->kept();
@@ -63,7 +64,7 @@ sub brief {
 
     $a->presence('desk', 's1', $epoch, 5, '<presence/>', 1);
     $a->bind('desk', 's1', boot => 'b1');
-    is($a->record('desk'), "$epoch s1 b1 5",
+    is($a->record('desk'), "$epoch s1 b1 5 -",
        'bind: a repeat after presence leaves that alone');
 }
 
@@ -85,7 +86,7 @@ sub brief {
     my ($ok, $number, $epoch) = @{ $a->bind('desk', 's5', boot => 'b5') };
     is($ok, 'ok', 'conflict: bound');
     cmp_ok($epoch, '>', $old, 'conflict: with a higher epoch');
-    is($a->record('desk'), "$epoch s5 b5 -", 'conflict: the record is its');
+    is($a->record('desk'), "$epoch s5 b5 - -", 'conflict: the record is its');
     is(keys %{ $a->hash('sessions') }, 2 + 4, 'conflict: the only one');
     my ($conflict, $gone, @more) = $bells->rung();
 
@@ -102,11 +103,11 @@ sub brief {
     ok(!exists $a->hash('presence')->{rdesk}, 'the old presence is gone');
     is_deeply($a->presence('desk', 's1', $old, 9, '<presence/>', 0),
               [ 'conflict' ], 'cluster.md, 4: the loser has no presence');
-    is_deeply($a->unbind('desk', 's1', $old), [ 'conflict' ],
+    is_deeply($a->leave('desk', 's1', $old), [ 'conflict' ],
               'cluster.md, 4: the loser ends nothing');
-    is_deeply($a->unbind('desk', 's1', 0), [ 'conflict' ],
+    is_deeply($a->leave('desk', 's1', 0), [ 'conflict' ],
               'cluster.md, 4: nor when it does not know its epoch');
-    is($a->record('desk'), "$epoch s5 b5 -", 'conflict: the record stands');
+    is($a->record('desk'), "$epoch s5 b5 - -", 'conflict: the record stands');
     is(scalar $bells->rung(), 0, 'conflict: the loser announces nothing');
 
     # its command was lost and comes again: then it is the later one
@@ -151,7 +152,7 @@ sub brief {
     $answer = $a->bind('desk', 's1', epoch => $epoch, state => 5);
     is_deeply([ @$answer[0, 2] ], [ 'ok', $epoch ], 'put back: lost');
     is_deeply($a->hash('sessions'), { e => $epoch,
-                                      rdesk => "$epoch s1 boot0 5" },
+                                      rdesk => "$epoch s1 boot0 5 -" },
               'put back: the record and its epoch');
     cmp_ok($a->bind('phone', 's2')->[2], '>', $epoch,
            'put back: later epochs are higher');
@@ -185,7 +186,8 @@ sub brief {
     $a->bind('desk', 's1', epoch => $low, state => 5);
     is($a->bind('desk', 's2', epoch => $high, state => 7)->[0], 'ok',
        'put back: the higher epoch displaces the lower one');
-    is($a->record('desk'), "$high s2 boot0 7", 'put back: and has the record');
+    is($a->record('desk'), "$high s2 boot0 7 -",
+       'put back: and has the record');
     is_deeply(brief($bells->rung()), [ "k $high " ],
               'put back: the lower one is told');
 }
@@ -210,25 +212,25 @@ sub brief {
     my $answer = $a->presence('desk', 's1', $e1, 5, '<p1/>', 1);
     my @rung = $bells->rung();
 
-    is_deeply($answer, [ 'ok', $rung[0]{number} ],
+    is_deeply($answer, [ 'ok', $rung[0]{number}, $e1, '' ],
               'presence: the first one sees no other');
     is_deeply([ @{ $rung[0] }{qw/ kind epoch targets body /} ],
               [ 'm', 0, [ "s1:$e1" ], '<p1/>' ],
               'RFC 6121, 4.2.2: and itself');
     is(scalar @rung, 1, 'presence: one bell');
-    is($a->record('desk'), "$e1 s1 boot0 5", 'presence: the record');
+    is($a->record('desk'), "$e1 s1 boot0 5 -", 'presence: the record');
 
     $answer = $a->presence('phone', 's2', $e2, -7, '<p2/>', 1);
     @rung = $bells->rung();
-    is_deeply($answer, [ 'ok', $rung[0]{number}, '<p1/>' ],
+    is_deeply($answer, [ 'ok', $rung[0]{number}, $e2, '', '<p1/>' ],
               'RFC 6121, 4.2.2: initial presence is told of the others');
     is_deeply($rung[0]{targets}, targets("s1:$e1", "s2:$e2"),
               'RFC 6121, 4.2.2: the others are told');
-    is($a->record('phone'), "$e2 s2 boot0 -7", 'presence: negative priority');
+    is($a->record('phone'), "$e2 s2 boot0 -7 -", 'presence: negative priority');
 
     $answer = $a->presence('desk', 's1', $e1, 6, '<p1b/>', 0);
     @rung = $bells->rung();
-    is_deeply($answer, [ 'ok', $rung[0]{number} ],
+    is_deeply($answer, [ 'ok', $rung[0]{number}, $e1, '' ],
               'RFC 6121, 4.4.2: a change is told nothing');
     is_deeply($rung[0]{targets}, targets("s1:$e1", "s2:$e2"),
               'RFC 6121, 4.4.2: and tells all');
@@ -237,17 +239,49 @@ sub brief {
 
     $answer = $a->presence('desk', 's1', $e1, '-', '<u1/>', 0);
     @rung = $bells->rung();
-    is_deeply($answer, [ 'ok', $rung[0]{number} ], 'presence: unavailable');
+    is_deeply($answer, [ 'ok', $rung[0]{number}, $e1, '' ],
+              'presence: unavailable');
     is_deeply([ @{ $rung[0] }{qw/ targets body /} ],
               [ [ "s2:$e2" ], '<u1/>' ], 'RFC 6121, 4.5.2: tells the others');
     is_deeply($a->hash('presence'), { rphone => '<p2/>' },
               'presence: unavailable: is kept no more');
-    is($a->record('desk'), "$e1 s1 boot0 -", 'presence: but the session is');
+    is($a->record('desk'), "$e1 s1 boot0 - -", 'presence: but the session is');
 
     is_deeply($a->presence('phone', 's2', $e2, '-', '<u2/>', 0),
-              [ 'ok', '0' ], 'presence: nobody is left to be told');
+              [ 'ok', '0', $e2, '' ], 'presence: nobody is left to be told');
     is(scalar $bells->rung(), 0, 'presence: nothing rings');
     is_deeply($a->hash('presence'), {}, 'presence: nothing is left');
+}
+
+
+###############################################################################
+# Flags
+
+{
+    my $a = $f->account('flags@localhost');
+    my ($ok, $number, $epoch) = @{ $a->bind('desk', 's1') };
+
+    is_deeply($a->flags('desk', 's1', $epoch, 'xy'), [ 'ok' ], 'flags: set');
+    is($a->record('desk'), "$epoch s1 boot0 - xy", 'flags: in the record');
+
+    $a->presence('desk', 's1', $epoch, 3, '<p/>', 1);
+    is($a->record('desk'), "$epoch s1 boot0 3 xy",
+       'flags: presence keeps them');
+
+    is_deeply($a->flags('desk', 's1', $epoch + 1, '-'), [ 'conflict' ],
+              'flags: another epoch is fenced');
+    is_deeply($a->flags('desk', 's2', $epoch, '-'), [ 'conflict' ],
+              'flags: another session, too');
+    is_deeply($a->flags('gone', 's1', $epoch, '-'), [ 'conflict' ],
+              'flags: so is one without a record');
+    is($a->record('desk'), "$epoch s1 boot0 3 xy", 'flags: nothing changed');
+
+    $a->redis()->command('DEL', $a->key('sessions'));
+    $a->bind('desk', 's1', epoch => $epoch, state => 3, flags => 'xy');
+    is($a->record('desk'), "$epoch s1 boot0 3 xy", 'flags: put back');
+
+    $a->flags('desk', 's1', $epoch, '-');
+    is($a->record('desk'), "$epoch s1 boot0 3 -", 'flags: taken away');
 }
 
 
@@ -263,12 +297,12 @@ sub brief {
     $bells->rung();
 
     my $kept = $a->kept();
-    is_deeply($a->unbind(@$_), [ 'conflict' ], "unbind: fenced: @$_")
+    is_deeply($a->leave(@$_), [ 'conflict' ], "unbind: fenced: @$_")
         for [ 'desk', 's2', $e1 ], [ 'desk', 's1', $e2 ],
             [ 'desk', 's2', 0 ], [ 'none', 's1', $e1 ];
     is_deeply($a->kept(), $kept, 'unbind: fenced: nothing written');
     is(scalar $bells->rung(), 0, 'unbind: fenced: nothing rung');
-    is_deeply($a->unbind('desk', 's1', $e1), [ 'ok' ], 'unbind');
+    is_deeply($a->leave('desk', 's1', $e1), [ 'ok' ], 'unbind');
 
     my @rung = $bells->rung();
     is_deeply([ map { @$_{qw/ kind targets body /} } @rung ],
@@ -276,15 +310,15 @@ sub brief {
               'RFC 6121, 4.5.2: unavailable to the available ones');
     is_deeply([ $a->record('desk'), $a->hash('presence')->{rdesk} ],
               [ undef, undef ], 'unbind: record and presence are gone');
-    is_deeply($a->unbind('desk', 's1', $e1), [ 'conflict' ],
+    is_deeply($a->leave('desk', 's1', $e1), [ 'conflict' ],
               'unbind: a repeat has nothing to do');
 
-    is_deeply($a->unbind('mute', 's3', 0), [ 'ok' ],
+    is_deeply($a->leave('mute', 's3', 0), [ 'ok' ],
               'unbind: an epoch that is not known');
     is(scalar $bells->rung(), 0, 'unbind: one that was not available');
 
     my ($e, $n) = @{ $a->hash('sessions') }{qw/ e n /};
-    is_deeply($a->unbind('phone', 's2', $e2), [ 'ok' ], 'unbind: the last');
+    is_deeply($a->leave('phone', 's2', $e2), [ 'ok' ], 'unbind: the last');
     is(scalar $bells->rung(), 0, 'unbind: nobody is left to be told');
     is_deeply([ map { $redis->command('EXISTS', $a->key($_)) }
                 qw/ account sessions presence / ], [ 1, 0, 0 ],
@@ -303,10 +337,10 @@ for my $state ('-', 0) {
     my $e1 = $a->session('e', 's1', $state);
     my $e2 = $a->session('n', 's2', $state);
 
-    $a->unbind('e', 's1', $e1);
-    is($a->record('n'), "$e2 s2 boot0 $state",
+    $a->leave('e', 's1', $e1);
+    is($a->record('n'), "$e2 s2 boot0 $state -",
        "unbind: state $state: the other one is still there");
-    $a->unbind('n', 's2', $e2);
+    $a->leave('n', 's2', $e2);
     ok(!$redis->command('EXISTS', $a->key('sessions')),
        "unbind: state $state: until it goes");
 }
@@ -413,120 +447,6 @@ sub routed {
 
 
 ###############################################################################
-# route: identity, cluster.md, 2
-
-{
-    my ($a, $bells) = fresh();
-    my ($b, $others) = fresh();
-
-    $_->session('desk', 's1', 0) for $a, $b;
-    $_->rung() for $bells, $others;
-
-    my $first = $a->route('from', 5, 'c', 'desk', '<m5/>');
-    is($first->[0], 'ok', 'identity: the first');
-    is_deeply($a->route('from', 5, 'c', 'desk', '<m5/>'), $first,
-              'identity: a repeat has the same answer');
-    is_deeply($a->route('from', 5, 'c', '', '<m5/>'), $first,
-              'identity: whatever it says');
-    is_deeply($a->route('from', 4, 'c', 'desk', '<m4/>'), $first,
-              'identity: a lower counter, too');
-    is_deeply([ map { $_->{body} } $bells->rung() ], [ '<m5/>' ],
-              'identity: it rang once');
-
-    my $next = $a->route('from', 6, 'c', 'desk', '<m6/>');
-    cmp_ok($next->[1], '>', $first->[1], 'identity: the next one');
-    is($a->route('else', 5, 'c', 'desk', '<x5/>')->[0], 'ok',
-       'identity: another sender');
-    is($b->route('from', 5, 'c', 'desk', '<y5/>')->[0], 'ok',
-       'identity: another recipient');
-    is_deeply([ map { $_->{body} } $bells->rung() ], [ '<m6/>', '<x5/>' ],
-              'identity: ring');
-    is_deeply([ map { $_->{body} } $others->rung() ], [ '<y5/>' ],
-              'identity: there, too');
-
-    # the recipient went: what was delivered, was
-
-    $a->unbind('desk', 's1', 0);
-    is_deeply($a->route('from', 6, 'c', 'desk', '<m6/>'), $next,
-              'identity: remembered when the recipient has gone');
-    is_deeply($a->route('from', 7, 'c', 'desk', '<m7/>'), [ 'none', '0' ],
-              'identity: nobody');
-
-    # "nobody" is no delivery: the session may bind before the repeat
-
-    $a->session('desk', 's2', 0);
-    is($a->route('from', 7, 'c', 'desk', '<m7/>')->[0], 'ok',
-       'identity: what nobody got is not remembered');
-}
-
-
-# over the periods of time, each with a key of its own
-
-{
-    my ($a, $bells) = fresh();
-
-    $a->session('desk', 's1', 0);
-    $bells->rung();
-    $a->period(100);
-
-    my $ten = $a->route('from', 10, 'c', 'desk', '<m10/>');
-    my $ttl = $redis->command('TTL', $a->key('seen:100'));
-    ok($ttl > 1200 && $ttl <= 1800,
-       "identity: is kept over two periods, and not for ever: $ttl s");
-
-    $a->period(101);
-    is_deeply($a->route('from', 10, 'c', 'desk', '<m10/>'), $ten,
-              'identity: a repeat in the next period');
-
-    my $eleven = $a->route('from', 11, 'c', 'desk', '<m11/>');
-    is($eleven->[0], 'ok', 'identity: the next one in the next period');
-    is_deeply($a->route('from', 10, 'c', 'desk', '<m10/>'), $eleven,
-              'identity: the newer key counts');
-
-    $a->period(102);
-    is_deeply($a->route('from', $_, 'c', 'desk', '<m/>'), $eleven,
-              "identity: $_ in the third period") for 10, 11;
-
-    $a->period(103);
-    is($a->route('from', 12, 'c', 'desk', '<m12/>')->[0], 'ok',
-       'identity: the fourth one');
-    is_deeply([ map { $_->{body} } $bells->rung() ],
-              [ '<m10/>', '<m11/>', '<m12/>' ], 'identity: each rang once');
-}
-
-
-# cluster.md, 1: a record without a subscriber is not "nobody"
-
-{
-    my ($a, $bells) = fresh();
-    my $epoch = $a->session('desk', 's1', 0);
-
-    $bells->rung();
-    $bells->close();
-
-    for my $kind (qw/ c n h g e p i /) {
-        is($a->route('from', 5, $kind, 'desk', '<m5/>')->[0], 'busy',
-           "busy: $kinds{$kind}");
-    }
-
-    is($a->route('from', 5, 'c', '', '<m5/>')->[0], 'busy', 'busy: bare JID');
-    is($a->route('from', 6, 'c', 'none', '<m5/>')->[0], 'busy',
-       'busy: another resource, as the bare JID');
-    is_deeply($a->route('from', 5, 'i', 'none', '<m5/>'), [ 'none', '0' ],
-              'busy: not for what has no record');
-
-    $bells = $a->listen();
-    my $answer = $a->route('from', 5, 'c', 'desk', '<m5/>');
-    is($answer->[0], 'ok', 'busy: is not remembered: a repeat is delivered');
-    is_deeply([ map { $_->{body} } $bells->rung() ], [ '<m5/>' ],
-              'busy: once');
-    is_deeply($a->route('from', 5, 'c', 'desk', '<m5/>'), $answer,
-              'busy: and then it is remembered');
-    is(scalar $bells->rung(), 0, 'busy: once');
-}
-
-
-###############################################################################
 # Numbers and epochs
 
 # each bell tells its own number and the one before: cluster.md, 6
@@ -619,7 +539,7 @@ sub both {
     cmp_ok($n, '>', $ahead, 'the clock went back: numbers rise');
 
     my ($sid) = (split ' ', $a->record('desk'))[1];
-    is_deeply($a->unbind('desk', $sid, $e), [ 'ok' ], 'the last one goes');
+    is_deeply($a->leave('desk', $sid, $e), [ 'ok' ], 'the last one goes');
 
     my ($e2, $n2) = both($a);
     cmp_ok($e2, '>', $e, 'the clock went back: epochs rise after the last');
@@ -649,7 +569,7 @@ sub both {
               'remove: nobody is put back');
     is_deeply($a->presence('desk', 's1', $epoch, 0, '<p/>', 0),
               [ 'conflict' ], 'remove: no presence');
-    is_deeply($a->unbind('desk', 's1', $epoch), [ 'conflict' ],
+    is_deeply($a->leave('desk', 's1', $epoch), [ 'conflict' ],
               'remove: nothing to end');
     is_deeply($a->route('from', 2, 'c', 'desk', '<m/>'), [ 'none', '0' ],
               'remove: nobody is there');
@@ -660,6 +580,46 @@ sub both {
     cmp_ok($a->session('desk', 's4', 0), '>', $epoch,
            'remove: a new account of that name has higher epochs');
     is($a->route('from', 3, 'c', '', '<m/>')->[0], 'ok', 'remove: and lives');
+}
+
+
+# A name that has another owner by now
+
+{
+    my ($a, $bells) = fresh();
+    my $redis = $a->redis();
+    my ($first, $second) = qw/ 20261126031500 20261126031501 /;
+    my $date = sub {
+        $redis->command('HSET', $a->key('account'), 'created', $_[0]);
+    };
+
+    $date->('2026-11-26T03:15:00Z');
+
+    my $epoch = $a->bind('desk', 's1', created => $first)->[2];
+
+    cmp_ok($epoch, '>', 0, 'created: the account of the login');
+    is($a->bind('desk', 's1', created => $first)->[0], 'ok',
+       'created: a repeat');
+
+    $a->remove();
+    $date->('2026-11-26T03:15:01Z');
+    $bells->rung();
+
+    my $kept = $a->kept();
+
+    is_deeply($a->bind('desk', 's2', created => $first), [ 'none' ],
+              'created: who logged in before does not bind');
+    is_deeply($a->bind('desk', 's1', created => $first, epoch => $epoch),
+              [ 'none' ], 'created: nor is put back');
+    is($a->remove($first), 0, 'created: nor removes it');
+    is_deeply($a->kept(), $kept, 'created: nothing has changed');
+    is(scalar $bells->rung(), 0, 'created: nothing rings');
+    is($a->bind('desk', 's3', created => $second)->[0], 'ok',
+       'created: the new one binds');
+    is($a->remove($second), 1, 'created: and may remove it');
+
+    $redis->command('HSET', $a->key('account'), 'scram-sha-1', 'x');
+    is($a->bind('desk', 's4')->[0], 'ok', 'created: not known');
 }
 
 
@@ -674,7 +634,7 @@ for my $name (sort keys %Test::XMPP::Functions::ODD) {
     $bells->rung();
 
     my $e1 = $a->bind($odd, 'o1', boot => 'b1')->[2];
-    is($a->record($odd), "$e1 o1 b1 -", "$name: record");
+    is($a->record($odd), "$e1 o1 b1 - -", "$name: record");
     is_deeply([ sort keys %{ $a->hash('sessions') } ],
               [ sort 'e', 'n', 'rplain', "r$odd" ], "$name: no other field");
 
@@ -690,10 +650,11 @@ for my $name (sort keys %Test::XMPP::Functions::ODD) {
               [ 'k', $e2, [], $odd,
                 'm', 0, [ "p1:$plain" ], $a->gone($odd) ],
               "$name: displaced");
-    is($a->record('plain'), "$plain p1 boot0 1", "$name: the other one stays");
+    is($a->record('plain'), "$plain p1 boot0 1 -",
+       "$name: the other one stays");
 
     $a->presence($odd, 'o2', $e2, 3, '<p/>', 1);
-    is_deeply($a->presence('plain', 'p1', $plain, 1, '<p/>', 1)->[2], '<p/>',
+    is_deeply($a->presence('plain', 'p1', $plain, 1, '<p/>', 1)->[4], '<p/>',
               "$name: in the answer to presence");
     $bells->rung();
 
@@ -706,7 +667,7 @@ for my $name (sort keys %Test::XMPP::Functions::ODD) {
               "$name: and to nothing like it")
         for "$odd ", substr($odd, 0, -1) . 'y';
 
-    is_deeply($a->unbind($odd, 'o2', $e2), [ 'ok' ], "$name: unbind");
+    is_deeply($a->leave($odd, 'o2', $e2), [ 'ok' ], "$name: unbind");
     is_deeply([ sort keys %{ $a->hash('sessions') } ], [ qw/ e n rplain / ],
               "$name: only that one went");
     is_deeply($a->hash('presence'), { rplain => '<p/>' },

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# The Functions of redis/xmpp.lua: an account with as many sessions as it may
+# The Functions of redis/*.lua: an account with as many sessions as it may
 # have (xmpp_max_sessions).  Another one is bound all the same, and the oldest
 # gives way as if its resource had been taken.
 
@@ -59,7 +59,7 @@ sub fresh {
     is($number, $gone->{number}, 'xmpp_max_sessions: the last bell is told');
     is(scalar @more, 0, 'xmpp_max_sessions: no other bell');
 
-    is_deeply($a->unbind('r1', 's1', $epoch{1}), [ 'conflict' ],
+    is_deeply($a->leave('r1', 's1', $epoch{1}), [ 'conflict' ],
               'xmpp_max_sessions: who gave way ends nothing');
 
     is($a->bind('r3', 's5', max => 3)->[0], 'ok',
@@ -73,7 +73,7 @@ sub fresh {
     is_deeply($a->bind('r1', 's1', max => 3, epoch => $epoch{1}),
               [ 'conflict', '0', $epoch{2} ],
               'xmpp_max_sessions: the oldest is not put back');
-    $a->unbind('r4', 's4', $epoch);
+    $a->leave('r4', 's4', $epoch);
     is($a->bind('r1', 's1', max => 3, epoch => $epoch{1})->[0], 'ok',
        'xmpp_max_sessions: while there is room it is');
     $bells->rung();
@@ -97,8 +97,8 @@ sub fresh {
     $a->session($_, "s$_", 0) for 'first', 'second';
 
     my $old = 1000000;
-    $redis->command('HSET', $field, 'rnewer', ($old + 2) . ' s3 b d5',
-                    'rolder', ($old + 1) . ' s4 b d-');
+    $redis->command('HSET', $field, 'rnewer', ($old + 2) . ' s3 b 5 d',
+                    'rolder', ($old + 1) . ' s4 b - d');
     $redis->command('HSET', $field, 'rfirst',
                     $old . substr($a->record('first'), length $f->clock()));
 
@@ -117,7 +117,7 @@ sub fresh {
 
     my ($epoch) = split ' ', $a->record("a&<>\"'");
     $a->presence("a&<>\"'", 's5', $epoch, 0, '<presence/>', 0);
-    $redis->command('HSET', $field, "ra&<>\"'", "1 s5 b 0");
+    $redis->command('HSET', $field, "ra&<>\"'", "1 s5 b 0 -");
     $bells->rung();
     $a->bind('eight', 's8', max => 4);
     my ($conflict, $gone) = $bells->rung();

@@ -13,6 +13,7 @@ use lib "$FindBin::Bin/lib";
 use MIME::Base64 qw/ encode_base64 /;
 use Test::More;
 use Test::XMPP;
+use Test::XMPP::Clock;
 
 my $t = Test::XMPP->new(hosts => 2, users => [ qw/ alice bob / ],
                         domains => [ 'localhost', 'anon.test' ])
@@ -25,7 +26,9 @@ events {
 }
 
 stream {
-    xmpp_redis  unix:%%REDIS%%;
+    xmpp_redis         unix:%%REDIS%%;
+    xmpp_idle_timeout  24h;
+    xmpp_heartbeat     24h;             # one host has a clock of its own
 
     xmpp_host localhost {
         ssl_certificate       %%TESTDIR%%/localhost.pem;
@@ -201,7 +204,7 @@ is($redis->command('EXISTS', "$key:account"), 0, 'no account');
 cmp_ok($redis->command('TTL', "$key:$_"), '>', 3600, "$_ expires by itself")
     for qw/ sessions presence /;
 
-# the worker renews them: here by a new connection to Redis, as its timer does
+# the worker renews them: here by a new connection to Redis
 
 $redis->command('EXPIRE', "$key:$_", 100) for qw/ sessions presence /;
 $redis->command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
@@ -219,9 +222,50 @@ ok($one->sync(), 'and the session goes on');
 
 
 ###############################################################################
+# By a timer, four times in the two hours: on a host whose clock is put forward
+
+my $clock = Test::XMPP::Clock->new($t->testdir());
+
+$clock->start(sub { $t->start_host(workers => 1) });
+
+my $three = stranger(on => 2);
+
+$key = 'xmpp:{' . $three->bare() . '}';
+
+sub renewed { !grep { $redis->command('TTL', "$key:$_") < 3600 }
+              qw/ sessions presence / }
+
+ok(renewed(), 'begun');
+
+for my $n (1 .. 3) {
+    $redis->command('EXPIRE', "$key:$_", 100) for qw/ sessions presence /;
+    $clock->advance(1700);
+    $three->sync() for 1, 2;
+    $three->message($alice->jid(), "nothing, $n");
+    ok($alice->expect(message => body => "nothing, $n"), 'another request');
+    ok(!renewed(), "renewal $n: not before its time");
+    $clock->advance(101);
+    ok($three->sync() && Test::XMPP::Process::await(\&renewed),
+       'but then');
+}
+
+# the timer ends with its session
+
+$three->close();
+ok(Test::XMPP::Process::await(sub { !$redis->command('EXISTS',
+                                                     "$key:sessions") }),
+   'gone');
+$clock->advance(1801);
+$three = stranger(on => 2);
+ok($three->sync() && !$redis->command('EXISTS', "$key:sessions"),
+   'and not renewed any more');
+my @strangers = ($one, $two, $three);
+
+
+###############################################################################
 # Nothing stays
 
-$_->close() for $one, $two;
+$_->close() for @strangers;
 
 ok(Test::XMPP::Process::await(sub { !grep { /\@anon\.test/ && !/carol/ }
                                     keys_left() }),

@@ -26,7 +26,16 @@ my $server = "server { $listen xmpp_c2s; }";
 
 my $tls = 'xmpp_redis rediss:127.0.0.1;';
 
+my $sentinel = 'xmpp_redis sentinel:127.0.0.1:26380,[::1]/main;';
+
 my @good = (
+    (map { [ "a location $_", "xmpp_sm_location $_; $redis $host $server" ] }
+     qw/ node1.example.org node1.example.org:5222 192.0.2.1:5222
+         [2001:db8::1] [2001:db8::1]:5222 /),
+    [ 'replicas', "xmpp_durability replicas=2; $redis $host $server" ],
+    [ 'replicas, all of it', 'xmpp_durability replicas=1 timeout=500ms; '
+      . "$redis $host $server" ],
+    [ 'the disk of Redis', "xmpp_durability aof; $redis $host $server" ],
     [ 'a sane one', "$redis $host $server" ],
     [ 'certificates of the whole stream',
       "$cert $redis xmpp_host localhost { } $server" ],
@@ -43,6 +52,17 @@ my @good = (
       . 'xmpp_redis_ssl_trusted_certificate %%TESTDIR%%/ca.pem;'
       . 'xmpp_redis_ssl_certificate %%TESTDIR%%/localhost.pem;'
       . 'xmpp_redis_ssl_certificate_key %%TESTDIR%%/localhost.key;' ],
+    [ 'sentinels', "$sentinel $host $server" ],
+    [ 'sentinels, all of it', 'xmpp_redis '
+      . 'sentinels://u:p@127.0.0.1,localhost:26380/main/3 sentinel_user=nginx; '
+      . 'xmpp_redis_sentinel_password_file %%TESTDIR%%/secret; '
+      . "xmpp_redis_ssl_name redis.test; $host $server" ],
+    [ 'sentinels whose certificates are not looked at',
+      'xmpp_redis sentinels:127.0.0.1/main; xmpp_redis_ssl_verify off; '
+      . "$host $server" ],
+    [ 'administrators', "xmpp_admin Root\@Localhost a\@localhost; $redis "
+      . "xmpp_host localhost { $cert xmpp_admin a\@localhost; "
+      . "xmpp_admin c\@localhost; } $server" ],
     [ 'nothing of XMPP', 'server { listen 127.0.0.1:%%PORT_0%%; return x; }' ],
 );
 
@@ -60,6 +80,10 @@ my @host_bad = (
     'preread_timeout 1s', 'proxy_protocol_timeout 1s', 'set $x y',
     'proxy_protocol on',
 );
+
+# no label may be that long (RFC 1035, 2.3.4): nobody is asked
+
+my $long = 'r' x 64;
 
 my @bad = (
     [ 'no Redis', "$host $server", qr/needs a Redis: add "xmpp_redis"/ ],
@@ -97,9 +121,52 @@ my @bad = (
       qr/another handler in \S+:\d+/ ],
     [ 'an unknown mechanism', "$redis $host "
       . "xmpp_sasl_mechanisms CRAM-MD5; $server",
-      qr/invalid value "CRAM-MD5" in \S+:\d+/ ],
-    [ 'Sentinel', "xmpp_redis sentinel:localhost; $host $server",
-      qr/"sentinel:"\) is not supported in \S+:\d+/ ],
+      qr/"CRAM-MD5" in "xmpp_sasl_mec.* one of "EXTERNAL", .* in \S+:\d+/ ],
+    [ 'an unknown choice', "$redis $host xmpp_starttls required; $server",
+      qr/"required" in "xmpp_start.* one of "off", "on", "only" in \S+:\d+/ ],
+    [ 'a directive of stream in a host', "xmpp_host localhost { $cert $redis }",
+      qr/"xmpp_redis" .* in "xmpp_host"; put it into the stream block in/ ],
+    [ 'a name of Redis that DNS does not have',
+      "xmpp_redis redis://u:secret\@$long; $host $server",
+      qr/: host "r{64}" not found; .* in \S+:\d+/ ],
+    [ 'a relative path of a socket',
+      "xmpp_redis unix:redis.sock; $host $server",
+      qr/path of a socket has to begin with "\/" in \S+:\d+/ ],
+    [ 'sentinels without a name', "xmpp_redis sentinel:127.0.0.1; "
+      . "$host $server",
+      qr/name of the master is missing: .*"sentinel:host.* in \S+:\d+$/m ],
+    [ 'sentinels with an empty name',
+      "xmpp_redis sentinel://127.0.0.1//2; $host $server",
+      qr/the name of the master is missing: .* in \S+:\d+$/m ],
+    [ 'a comma too many', "xmpp_redis sentinel:127.0.0.1,/main; $host $server",
+      qr/the address of a sentinel is missing in \S+:\d+$/m ],
+    [ 'a socket of a sentinel',
+      "xmpp_redis sentinel:unix:/run/x.sock/main; $host $server",
+      qr/a sentinel has no socket: .* in \S+:\d+$/m ],
+    [ 'a port of a sentinel',
+      "xmpp_redis sentinel:127.0.0.1:99999/main; $host $server",
+      qr/invalid port in \S+:\d+$/m ],
+    [ 'a sentinel that DNS does not have',
+      "xmpp_redis sentinel:127.0.0.1,$long/main; $host $server",
+      qr/: host "r{64}" not found; .* in \S+:\d+/ ],
+    [ 'a database behind the name',
+      "xmpp_redis sentinel:127.0.0.1/main/x; $host $server",
+      qr/the database after "\/" is not a number in \S+:\d+$/m ],
+    [ 'TLS to sentinels without a name',
+      "xmpp_redis sentinels:127.0.0.1/main; $host $server",
+      qr/"sentinels:" in "xmpp_redis" needs "xmpp_redis_ssl_name": the name/ ],
+    [ 'a user of sentinels without a password', 'xmpp_redis '
+      . "sentinel:127.0.0.1/main sentinel_user=nginx; $host $server",
+      qr/user "nginx" of the sentinels .* "xmpp_redis_sentinel_password_file"/
+    ],
+    [ 'a password of sentinels without any', "$redis $host $server "
+      . 'xmpp_redis_sentinel_password_file %%TESTDIR%%/secret;',
+      qr/need sentinels: "xmpp_redis sentinel:host:port,host:port\/name"/ ],
+    [ 'two passwords of sentinels', "$sentinel $host $server "
+      . 'xmpp_redis_sentinel_password_file %%TESTDIR%%/secret;' x 2,
+      qr/"xmpp_redis_sentinel_password_file" directive is duplicate.*:\d+$/m ],
+    [ 'a cluster', "xmpp_redis cluster:127.0.0.1; $host $server",
+      qr/"cluster:"\) is not supported in \S+:\d+/ ],
     [ 'TLS directives without TLS', "$redis $host $server "
       . 'xmpp_redis_ssl_verify off;',
       qr/"xmpp_redis_ssl_..." need TLS: begin the address .* "rediss:"/ ],
@@ -130,7 +197,13 @@ my @bad = (
     [ 'a certificate of a host without a key',
       "$redis xmpp_host localhost { ssl_certificate %%TESTDIR%%/localhost.pem; "
       . "} $server",
-      qr/no "ssl_certificate_key" .* "xmpp_host" "localhost" in \S+:\d+$/m ],
+      qr/no "ssl_certificate_key" .* in \S+:\d+; name the file of its key$/m ],
+    [ 'two certificates of a host with one key',
+      'xmpp_host localhost { ssl_certificate %%TESTDIR%%/localhost.pem; '
+      . 'ssl_certificate %%TESTDIR%%/second.test.pem; ssl_certificate_key '
+      . "%%TESTDIR%%/localhost.key; } $redis $server",
+      qr/2\ "ssl_certificate",\ but\ 1\ "ssl_certificate_key",\ in\ "xmpp_host"
+         \ "localhost"\ in\ \S+:\d+;\ name\ the\ key\ of\ each/x ],
     [ 'a key of a host without a certificate',
       "$redis xmpp_host localhost { ssl_certificate_key "
       . "%%TESTDIR%%/localhost.key; } $server",
@@ -154,10 +227,34 @@ my @bad = (
       . "%%TESTDIR%%/localhost.pem; ssl_certificate_key "
       . "%%TESTDIR%%/wild.test.key; } $server",
       qr/wild\.test\.key.*key values mismatch/ ],
+    [ 'an administrator with a resource',
+      "$redis xmpp_host localhost { $cert xmpp_admin a\@b c\@d/e; } $server",
+      qr/"c\@d\/e" in "xmpp_admin" .* that is user\@domain in \S+:\d+$/m ],
+    [ 'an administrator without a name',
+      "$redis $host xmpp_admin localhost; $server",
+      qr/"localhost" in "xmpp_admin" .* that is user\@domain in \S+:\d+$/m ],
+    [ 'an administrator of a name that cannot be',
+      "$redis $host xmpp_admin 'a b\@localhost'; $server",
+      qr/"a b\@localhost" in "xmpp_admin" .* user\@domain in \S+:\d+$/m ],
     [ 'xmpp_c2s twice', "$redis $host server { $listen xmpp_c2s; xmpp_c2s; }",
       qr/"xmpp_c2s" directive is duplicate.* in \S+:\d+$/m ],
     [ 'xmpp_redis twice', "$redis $redis $host $server",
       qr/"xmpp_redis" directive is duplicate in \S+:\d+$/m ],
+    [ 'an unknown durability', "$redis $host xmpp_durability disk; $server",
+      qr/"disk" in "xmpp_durability" .* one of "none", .* in \S+:\d+$/m ],
+    [ 'no replicas', "$redis $host xmpp_durability replicas=0; $server",
+      qr/number of replicas "replicas=0" in "xmpp_durability" .*:\d+$/m ],
+    [ 'replicas without end', "$redis $host xmpp_durability replicas=1 "
+      . "timeout=0; $server", qr/invalid time "timeout=0" in .*:\d+$/m ],
+    [ 'replicas for longer than a request', "$redis $host "
+      . "xmpp_durability replicas=1 timeout=5s; $server",
+      qr/timeout of "xmpp_durability", 5000 ms, .* "xmpp_redis_timeout", 5000/
+    ],
+    [ 'a parameter of memory', "$redis $host xmpp_durability memory "
+      . "timeout=1s; $server", qr/"timeout=1s" in "xmpp_durability" .*:\d+$/m ],
+    [ 'durability twice', "$redis $host xmpp_durability none; "
+      . "xmpp_durability none; $server",
+      qr/"xmpp_durability" directive is duplicate in \S+:\d+$/m ],
     [ 'a limit twice', "$redis $host xmpp_max_stanza 64k; "
       . "xmpp_max_stanza 64k; $server",
       qr/"xmpp_max_stanza" directive is duplicate in \S+:\d+$/m ],
@@ -176,6 +273,15 @@ push @bad, [ "$_ 0", "$redis $host $_ 0; $server",
     for qw/ xmpp_max_depth xmpp_max_attributes xmpp_max_elements
             xmpp_max_sessions /;
 
+push @bad, [ "xmpp_sm_location $_",
+             "$redis $host xmpp_sm_location $_; $server",
+             qr/"xmpp_sm_location" directive must be "host", .* in \S+:\d+$/m ]
+    for '""', qw/ :5222 node: node:0 node:65536 node:x ::1 [::1 [] [::1]5222 /;
+
+push @bad, [ "$_ below a second", "$redis $host $_ 500ms; $server",
+             qr/"$_" directive must be one second at least in \S+:\d+$/m ]
+    for qw/ xmpp_login_limit_time xmpp_register_limit_time /;
+
 for (@host_bad) {
     my ($name) = /(\w+)/;
 
@@ -192,6 +298,7 @@ push @good, [ "$_ in a host",
 $t->config(wrap("$redis $host $server"));
 $t->run();
 $t->write_file('included', "xmpp_ping off;\n");
+$t->write_file('secret', "of the sentinels\n");
 $t->{ca}->issue('wild.test', '*.wild.test', 'xn--bcher-kva.test',
                 '*.xn--bcher-kva.test', '192.0.2.1', '2001:db8::1');
 
@@ -240,6 +347,7 @@ while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
 
     next if $name =~ /^xmpp_(?:redis|host)$/;
     $value = $name if $name eq 'xmpp_c2s';
+    $value = "$name abuse xmpp:a" if $name eq 'xmpp_contact';
 
     for my $place (sort keys %place) {
         my $stream = $place{$place} =~ s/%%HERE%%/$value/r;
@@ -297,6 +405,18 @@ like($output, qr/\[warn\].*"xmpp_host" is served by no listener/,
 is($status, 0, 'RFC 6120, 13.12: a stanza of less than 10000 bytes at most');
 like($output, qr/\[warn\].*"xmpp_max_stanza" is less than .*:\d+$/m,
      'RFC 6120, 13.12: is worth a warning');
+
+for my $admins ("$redis $host xmpp_admin a\@localhost b\@lokalhost; $server",
+                "$redis xmpp_host localhost { $cert xmpp_admin b\@lokalhost; }"
+                . $server)
+{
+    ($status, $output) = $nginx->test_config(wrap($admins));
+
+    is($status, 0, 'an administrator of a domain that is not served');
+    is(() = $output =~ /\[warn\].*"b\@lokalhost" in "xmpp_admin" /g, 1,
+       'is worth one warning');
+    unlike($output, qr/"a\@localhost" in/, 'of one that is: none');
+}
 
 # names of a certificate: RFC 6125, 6.4; [ domain, whether it is for it ]
 

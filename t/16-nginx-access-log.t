@@ -324,6 +324,22 @@ $c->drop();
 is_line('all', 'a handshake that failed',
         close => 'handshake', host => 'localhost', jid => '-', tls => 'none');
 
+# or never begins, where a client does not speak TLS: nginx tells of that
+
+for my $words ($t->client('alice')->header(), "GET / HTTP/1.0\r\n\r\n",
+               'x' x 2000)
+{
+    $sock = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                  PeerPort => $t->port(1));
+    print $sock $words;
+    $got = do { local $/; <$sock> };
+    close $sock;
+
+    unlike($got // '', qr/</, 'no XMPP for who does not speak TLS');
+    is_line('all', 'no TLS at a TLS port', close => '-', host => '-',
+            jid => '-', tls => '-', received => '-', status => 500);
+}
+
 $c = $t->client('alice', port_number => 4);
 ok(!eval { $c->secure() }, 'denied');
 

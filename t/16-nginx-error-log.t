@@ -13,7 +13,7 @@ use Test::More;
 use Test::XMPP;
 
 my $t = Test::XMPP->new(users => [ qw/ alice bob / ])
-                  ->only_ours('reads the error log')->plan(24);
+                  ->only_ours('reads the error log')->plan(28);
 
 $t->config(<<'CONF');
 %%GLOBALS%%
@@ -45,6 +45,12 @@ stream {
         xmpp_c2s;
         xmpp_starttls      off;
         xmpp_output_queue  64m;
+    }
+
+    server {
+        listen  127.0.0.1:%%PORT_3%%;
+        xmpp_c2s;
+        xmpp_auth_timeout  1s;
     }
 }
 CONF
@@ -149,6 +155,20 @@ is_line(2, 'send() failed', 'closing an XMPP stream',
 $c = $t->client('alice', tls => 'none', port_number => 1)->connect();
 is_line(1, 'client did not begin TLS in time', 'waiting for a TLS handshake',
         '', 'direct TLS, no handshake');
+
+$c = $t->client('alice', tls => 'none', port_number => 1)->connect();
+$c->send("\x16\x03\x01\x00\x20\x01");
+is_line(1, 'client did not complete the TLS handshake in time',
+        'SSL handshaking', '', 'direct TLS, half a handshake');
+
+$c = $t->client('alice', port_number => 3)->connect();
+$c->open_stream();
+$c->send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+$c->expect('proceed');
+$c->send("\x16\x03\x01\x00\x20\x01");
+is_line(3, 'client did not complete the TLS handshake in time',
+        'SSL handshaking', ', xmpp host: localhost',
+        'STARTTLS, half a handshake');
 
 $c = $t->client('alice', tls => 'none', port_number => 1)->connect();
 $c->send("\x16\x03\x01\x00\x20" . "nonsense that is no TLS\n" x 20);

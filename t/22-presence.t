@@ -173,6 +173,23 @@ if ($t->ours()) {
         ok($one->expect_nothing(), 'to the host: ' . ($type // 'available'));
     }
 
+    # what is kept for others, and comes to them at each login, is not long
+
+    for my $type (undef, 'unavailable') {
+        $one->presence(type => $type, status => 'x' x 8192);
+
+        my $error = $one->expect('presence', type => 'error',
+                                 error => 'modify policy-violation');
+
+        like($error ? $error->raw() : '', qr/8192 bytes/,
+             'a long one: ' . ($type // 'available'));
+        ok($one->expect_nothing(), 'nothing comes of it');
+    }
+
+    $one->presence(status => 'x' x 8000);
+    ok($one->expect('presence', from => $one->jid(), type => undef),
+       'one that is not longer than it may be');
+
     for my $type ('foo', '', 'away') {
         $one->presence(type => $type);
         ok($one->expect('presence', type => 'error',

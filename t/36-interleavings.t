@@ -69,7 +69,7 @@ sub record { $redis->command('HGET', key($_[0], 'sessions'), "r$_[1]") }
 
 ###############################################################################
 # Subscribers are killed under traffic: lost is what was on its way into that
-# connection, at most the one stanza that the sender has in flight
+# connection, at most the one batch that the sender has in flight
 
 my ($alice, $bob) = map { $t->online($_->[0], on => $_->[1], resource => 'r') }
                     [ alice => 0 ], [ bob => 1 ];
@@ -107,7 +107,7 @@ my ($alice, $bob) = map { $t->online($_->[0], on => $_->[1], resource => 'r') }
     my @wrong = grep { $got[$_] <= $got[$_ - 1] } 1 .. $#got - 1;
 
     is("@got[@wrong]", '', 'subscribers killed: once and in order');
-    cmp_ok($n + 1 - @got, '<=', $kills,
+    cmp_ok($n + 1 - @got, '<=', 16 * $kills,
            sprintf '%d subscribers killed, %d of %d messages lost', $kills,
                    $n + 1 - @got, $n);
 }
@@ -130,7 +130,7 @@ my ($alice, $bob) = map { $t->online($_->[0], on => $_->[1], resource => 'r') }
 
     $flush->();
     ok(eval { $carol->available() }, 'no Functions: presence');
-    like(record('carol', 'r') // '', qr/ 0$/, 'no Functions: and its record');
+    like(record('carol', 'r') // '', qr/ 0 -$/, 'no Functions: and its record');
 
     $carol->presence(to => $bob->jid());
     ok($bob->expect('presence', from => $carol->jid()), 'directed presence');
@@ -153,6 +153,11 @@ my ($alice, $bob) = map { $t->online($_->[0], on => $_->[1], resource => 'r') }
                            presence => { priority => -5 });
     my %before = map { join('/', @$_) => record(@$_) }
                  [ qw/ alice r / ], [ qw/ bob r / ], [ qw/ carol low / ];
+
+    # what was taken, and is not told yet, would come again with the old data
+
+    ok(await(sub { !@{ $redis->command('KEYS', '*:inbox') } }),
+       'records lost: no message waits');
 
     $redis->command('DEL', @{ $redis->command('KEYS', "*:$_") } ? @{
         $redis->command('KEYS', "*:$_") } : 'none')
@@ -183,9 +188,9 @@ my ($alice, $bob) = map { $t->online($_->[0], on => $_->[1], resource => 'r') }
     }
 
     $alice->message($carol->bare(), 'bare', type => 'chat', id => 'low');
-    ok($alice->expect('message', type => 'error', id => 'low',
-                      error => 'cancel service-unavailable'),
-       'records lost: a negative priority is kept');
+    $alice->sync();
+    ok($carol->expect_nothing(from => $alice),
+       'records lost: a negative priority stays');
 
     # a session that comes now is above them
 

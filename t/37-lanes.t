@@ -3,7 +3,8 @@
 # Replies and bells come on different sockets: one of the two is slow, silent
 # or gone, on one host only.  The order of stanzas (RFC 6120, 10.1), exactly
 # one holder of a resource (7.7.2.2) and each stanza once do not depend on it.
-# cluster.md, rules 1, 2, 4, 6 and 8.
+# cluster.md, rules 1, 2, 4, 6 and 8.  Nothing is kept, so that messages go both
+# ways.
 
 use strict;
 use warnings;
@@ -23,7 +24,9 @@ my $t = Test::XMPP->new(hosts => 0, workers => 1,
                         users => [ qw/ alice bob carol dave / ]);
 
 $t->only_ours('needs our Redis connections');
-$t->config(Traffic::config('xmpp_redis unix:%%TESTDIR%%/%%NAME%%.sock;'));
+$t->config(Traffic::config('xmpp_redis unix:%%TESTDIR%%/%%NAME%%.sock;
+                            xmpp_heartbeat 1h; xmpp_durability none;
+                            xmpp_archive off;'));
 $t->run();
 
 my $redis = $t->redis();
@@ -301,7 +304,7 @@ for my $to ([ 'full JID' => $carol->jid() ], [ 'bare JID' => $carol->bare() ]) {
 
     $lanes[0]->mute('command');
     $dave->presence();
-    ok(await(sub { $redis->command('HGET', $sessions, 'ronce') =~ / 0$/ }),
+    ok(await(sub { $redis->command('HGET', $sessions, 'ronce') =~ / 0 -$/ }),
        'no answer to presence: it has run');
     $lanes[0]->cut('command');
     $lanes[0]->release('command');
@@ -552,7 +555,7 @@ sub race {
     $watch->pick('presence', from => $left->jid(), type => undef)
         or return 'its presence was not seen';
     $redis->command('HGET', 'xmpp:{dave@localhost}:sessions', 'rrace')
-        eq $record =~ s/-$/0/r or return 'the record has changed hands';
+        eq $record =~ s/ - -$/ 0 -/r or return 'the record has changed hands';
 
     $left->close();
     $watch->pick('presence', from => $left->jid(), type => 'unavailable')
@@ -565,5 +568,28 @@ sub race {
 
 
 $_->close() for $watch, $alice, $bob, $carol;
+
+
+###############################################################################
+# A user removes the account, and its bell is faster than the answer
+
+{
+    clear();
+
+    my ($one, $two) = map { $t->client('alice', on => 0, resource => $_)
+                                ->login() } qw/ one two /;
+
+    $lanes[0]->mute('command');
+
+    my $id = $one->iq('set', undef, "<query xmlns='jabber:iq:register'>"
+                                    . "<remove/></query>");
+
+    ok($two->expect_stream_error('not-authorized'),
+       'XEP-0077, 3.2: the bell has come');
+    $lanes[0]->release('command');
+    is($one->answer($id)->attr('type'), 'result',
+       'XEP-0077, 3.2: who has asked gets the result');
+    ok($one->expect_stream_error('not-authorized'), 'and ends then');
+}
 
 $t->done();

@@ -27,7 +27,10 @@ $t->run();
 my $redis = $t->redis();
 
 my $o = Test::XMPP::Outage->new($t, 'loading');
-$redis->command('DEBUG', 'POPULATE', 6000);
+
+# a minute, but for what ends it
+
+$redis->command('DEBUG', 'POPULATE', 60_000);
 $redis->command('CONFIG', 'SET', 'appendonly', 'no');
 $redis->command('SAVE');
 $redis->kill9();
@@ -40,7 +43,7 @@ $o->says_wait();
 $o->answers();
 ok($t->await_log(qr/has to wait: the server is loading its data/),
    'loading: the log says so');
-$o->end(sub { });
+$o->end(sub { $redis->command('CONFIG', 'SET', 'key-load-delay', 0) });
 
 ###############################################################################
 # Restarted without its data: the accounts are gone, and so are the sessions

@@ -34,7 +34,7 @@ my $redis = Test::XMPP::Redis->new($dir, port => $port, bind => '127.0.0.1');
 my $other = Test::XMPP::Redis->new("$dir/other");
 my $relay = Test::XMPP::Relay->new("$dir/relay.sock", $redis->socket(), 0);
 
-Driver::build($dir);
+Driver::build();
 
 my $d = Driver->new($dir, 'main', "unix:$dir/relay.sock ping=150ms "
                     . 'timeout=300ms own=mine connect_timeout=1s');
@@ -98,6 +98,26 @@ $other->command('REPLICAOF', 'NO', 'ONE');
 heard_again();
 
 
+# both, on a master that has become a replica and takes writes all the same
+
+mkdir "$dir/master";
+
+my $master_port = Test::XMPP::Process::free_port();
+my $master = Test::XMPP::Redis->new("$dir/master", port => $master_port,
+                                    bind => '127.0.0.1');
+
+$d->reports();
+$redis->command('CONFIG', 'SET', 'replica-read-only', 'no');
+$redis->command('REPLICAOF', '127.0.0.1', $master_port);
+ok($d->in_order(qr/^state 0 0$/, qr/^state 1 0$/),
+   'a replica that takes writes: both connections are given up');
+$redis->command('REPLICAOF', 'NO', 'ONE');
+ok($d->up(), 'the master again: both are back');
+like($d->log(), qr/command connection reached a replica/,
+     'log: what is wrong');
+$master->stop();
+heard_again();
+
 # one that is counted, and hears nothing all the same
 
 $d->reports();
@@ -126,6 +146,18 @@ ok($d->expect(qr/^state 1 0$/), 'and PING finds a server that hangs');
 $redis->resume();
 ok($d->up(), 'all is back');
 $redis->command('ACL', 'SETUSER', 'default', '+spublish');
+
+# and is noticed when it was given: no connection is made anew for that
+
+$before = published($redis);
+ok(Test::XMPP::Process::await(sub { published($redis) >= $before + 2 }),
+   'the right is given, and used');
+is_deeply([ $d->reports() ], [], 'on the connections that are there');
+elsewhere();
+ok($d->expect(qr/^state 1 1$/), 'the subscriber is elsewhere once more');
+$relay->target($redis->socket());
+ok($d->in_order(qr/^state 0 0$/, qr/^state 1 0$/), 'and that is found out');
+ok($d->up(), 'all is back');
 
 is(join("\n", $d->stop()), '', 'no alert at exit');
 $relay->stop();

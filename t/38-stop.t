@@ -12,9 +12,9 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Socket::INET;
-use POSIX ();
 use Test::More;
 use Test::XMPP;
+use Test::XMPP::Daemon;
 use Test::XMPP::Process;
 use Time::HiRes qw/ time /;
 
@@ -111,11 +111,13 @@ $host->start();
 
 $host->stop();
 $host->write_config();
-$host->{process} = Daemon->start($host);
+$host->{process} = Test::XMPP::Daemon->start($host);
 
 my @clients = plenty();
 my @old = $host->workers();
-my $new = Daemon->new($host, sub { $host->{process}->kill('USR2') });
+my $new = Test::XMPP::Daemon->new($host, sub {
+    $host->{process}->kill('USR2');
+});
 
 isnt($new->pid(), $host->pid(), 'a new binary runs');
 
@@ -316,76 +318,3 @@ sub forget {
                              "r$resource") for qw/ sessions presence /;
     }
 }
-
-
-###############################################################################
-# A master that is nobody's child
-
-package Daemon;
-
-# start($host): by a process that ends when nginx is there
-
-sub start {
-    my ($class, $host) = @_;
-
-    return $class->new($host, sub {
-        my $starter = fork() // die "fork: $!\n";
-
-        if ($starter == 0) {
-            fork() or exec $host->command();
-            Test::XMPP::Process::await(sub { -s "$host->{prefix}/nginx.pid" });
-            POSIX::_exit(0);
-        }
-
-        waitpid $starter, 0;
-    });
-}
-
-
-# new($host, $make): the master that wrote the pid file when $make had run
-
-sub new {
-    my ($class, $host, $make) = @_;
-
-    my $file = "$host->{prefix}/nginx.pid";
-    my $old = Test::XMPP::Process::slurp($file);
-
-    $make->();
-
-    my $pid = Test::XMPP::Process::await(sub {
-        my ($now) = Test::XMPP::Process::slurp($file) =~ /^(\d+)\n/;
-        return $now && $now != ($old || 0) ? $now : undef;
-    }) or die "no new master\n";
-
-    my $self = bless { pid => $pid, owner => $$ }, $class;
-
-    local $host->{process} = $self;
-    Test::XMPP::Process::await(sub { my @now = $host->workers(); @now })
-        or die "no workers\n";
-
-    return $self;
-}
-
-
-sub pid   { $_[0]{pid} }
-
-# a dead one may wait for some time until pid 1 looks at it
-
-sub alive {
-    my ($self) = @_;
-
-    return Test::XMPP::Process::slurp("/proc/$self->{pid}/stat")
-           =~ /^\d+ \(.*\) [^Z]/;
-}
-
-sub kill { my ($self, $signal) = @_; return CORE::kill($signal, $self->{pid}) }
-
-sub stop {
-    my ($self, $signal) = @_;
-
-    $self->kill($signal // 'TERM') if $self->alive();
-
-    return Test::XMPP::Process::await(sub { !$self->alive() });
-}
-
-sub DESTROY { $_[0]->stop('KILL') if $_[0]{owner} == $$ }

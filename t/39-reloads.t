@@ -59,7 +59,7 @@ my (%before, $begin, $cycles);
 
 for my $n (1 .. $reloads) {
     if ($n == $first) {
-        %before = figures();
+        %before = lowest();
         $begin = time();
     }
 
@@ -77,7 +77,7 @@ for my $n (1 .. $reloads) {
 }
 
 my $took = time() - $begin;
-my %after = figures();
+my %after = lowest();
 
 is($cycles, $reloads, "$reloads reloads, and all come back from each");
 diag(sprintf '%d reloads in %.0f s; figures before and after:',
@@ -116,6 +116,25 @@ $t->done();
 
 ###############################################################################
 
+# What is there for a moment only is not counted: a socket that a client has
+# just left, say
+
+sub lowest {
+    my %lowest = figures();
+
+    for (1 .. 9) {
+        my %figures = figures();
+
+        for my $what (keys %figures) {
+            $lowest{$what} = $figures{$what}
+                if $figures{$what} < ($lowest{$what} // 9 ** 9);
+        }
+    }
+
+    return %lowest;
+}
+
+
 sub figures {
     my %figures;
 
@@ -148,10 +167,11 @@ sub figures {
     for my $key (@{ $redis->command('KEYS', '*') }) {
         my ($kind) = $key =~ /}:(\w+)/;
 
-        # what is remembered of stanzas goes by the clock, not by reloads
+        # what is remembered of stanzas goes by the clock, and what nobody has
+        # taken yet is that of a moment, whatever is reloaded
 
         $figures{'Redis: keys: ' . ($kind // 'others')}++
-            unless ($kind // '') eq 'seen';
+            unless ($kind // '') =~ /^(?:seen|inbox)$/;
 
         next unless ($kind // '') eq 'sessions';
 

@@ -27,7 +27,8 @@ events {
 }
 
 stream {
-    xmpp_redis  unix:%%REDIS%%;
+    xmpp_redis      unix:%%REDIS%%;
+    xmpp_heartbeat  1h;
 
     xmpp_host localhost {
         ssl_certificate      %%TESTDIR%%/localhost.pem;
@@ -100,12 +101,11 @@ for my $answer (@answers) {
     my ($tls, $how, $send) = @$answer;
     my $who = "$tls, $how";
     my $alice = $t->online('alice', @{ $tls{$tls} });
+    my @at = time();
+    my @ids;
 
     $alice->sync();
     $alice->drain();
-
-    my @at = time();
-    my @ids;
 
     for my $n (1 .. 2) {
         my $ping = $alice->expect('iq', type => 'get', from => 'localhost',
@@ -154,15 +154,17 @@ $alice->close();
 my $witness = $t->online('alice', port_number => 2, resource => 'witness');
 
 for my $tls (sort keys %tls) {
-    my $idle = $t->online('alice', @{ $tls{$tls} });
     my $begin = time();
+    my $idle = $t->online('alice', @{ $tls{$tls} });
 
     $witness->pick('presence', from => $idle->jid());
-    $idle->drain();
     ok($idle->pick('iq', type => 'get', xpath => 'count(ping:ping) = 1'),
        "$tls: asked");
-    ok($idle->expect_stream_error('connection-timeout'),
-       "RFC 6120, 4.9.3.4: $tls: closed");
+    ok($idle->pick('error', ns => $Test::XMPP::Client::NS{stream},
+                   error => 'connection-timeout'),
+       "RFC 6120, 4.9.3.4: $tls: told");
+    $idle->drain();
+    ok($idle->expect_end(), "RFC 6120, 4.9.1.1: $tls: closed");
 
     my $took = time() - $begin;
     cmp_ok($took, '>', 1.8, sprintf "$tls: not too soon: %.1f s", $took);

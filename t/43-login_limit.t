@@ -34,6 +34,8 @@ stream {
     xmpp_host localhost {
         ssl_certificate     %%TESTDIR%%/localhost.pem;
         ssl_certificate_key %%TESTDIR%%/localhost.key;
+        ssl_verify_client   optional;
+        ssl_client_certificate  %%TESTDIR%%/ca.pem;
         xmpp_login_limit_exempt $office;
     }
 
@@ -56,6 +58,8 @@ stream {
     }
 }
 EOF_CONF
+
+my $ca = $t->{ca} = Test::XMPP::CA->new($t->testdir());
 
 $t->run();
 
@@ -284,6 +288,32 @@ is($redis->command('EXISTS', 'xmpp:failures'), 0, 'are not counted');
 is(attempt('192.0.2.65', 'alice', undef, authzid => 'bob@localhost'),
    'invalid-authzid', 'an identity that is not ours');
 ok(await(sub { tally('a', '192.0.2.65') == 1 }), 'counts for the network');
+
+# XEP-0178, 2, 11: who has two names, and asks for neither, has tried nothing
+
+{
+    my $two = $ca->client('two', [ xmpp => 'alice@localhost',
+                                   xmpp => 'bob@localhost' ]);
+    my $external = sub {
+        my $c = from('192.0.2.66', 'alice', certificate => $two);
+
+        $c->send_auth('EXTERNAL', $_[0]);
+        my $answer = $c->recv_stanza();
+
+        return $answer->is('success') ? 'success' : $answer->error();
+    };
+
+    is($external->(''), 'invalid-authzid', 'two names, none asked for')
+        for 1 .. 8;
+    is($external->('carol@localhost'), 'invalid-authzid', 'not one of them');
+    ok(await(sub { tally('a', '192.0.2.66') == 1 }),
+       'which counts, and the others did not');
+    is($external->('bob@localhost'), 'success', 'one of them');
+
+    $external->('carol@localhost') for 1 .. 5;
+    is($external->('bob@localhost'), $LIMITED,
+       'the limit is for EXTERNAL as well');
+}
 
 
 ###############################################################################

@@ -60,7 +60,10 @@ for my $query ($info, $items) {
     my $node = $query =~ s/query/query node='no such node'/r;
     my $answer = $alice->query('get', $domain, $node);
 
-    next if $t->peer() && $query eq $items;        # an empty list as well
+    # an empty answer as well
+
+    next if $t->peer() && ($query eq $items || $t->peer() eq 'ejabberd');
+
     is($answer->error(), 'cancel item-not-found',
        'XEP-0030, 7: no such node');
 }

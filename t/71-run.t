@@ -22,7 +22,7 @@ use Test::XMPP::Process;
 *slurp = \&Test::XMPP::Process::slurp;
 
 plan(skip_all => 'for our own server only') if $ENV{XMPP_TARGET};
-plan(tests => 34);
+plan(tests => 35);
 
 my $top = abs_path("$FindBin::Bin/..");
 my $dir = tempdir('xmpp-run-XXXXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -90,6 +90,14 @@ like(refused("RUN_DIR=$dir/a b"), qr/^nginx cannot take the path/m,
      'a path that nginx cannot take');
 like(refused("RUN_DIR=$dir/" . 'x' x 100), qr/would be too long/,
      'a path that a socket cannot take');
+
+
+# an account is still there when nobody may log in to it
+
+my $ctl = $ENV{XMPP_XMPPCTL} // "$top/build/xmppctl";
+
+is(system("$ctl -c $state/nginx.conf disable "
+          . 'bob@example.org >/dev/null'), 0, 'an account is disabled');
 
 
 # Ctrl-C, with clients connected

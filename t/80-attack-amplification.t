@@ -24,8 +24,9 @@ events {
 }
 
 stream {
-    xmpp_redis     unix:%%REDIS%%;
-    xmpp_starttls  on;
+    xmpp_redis          unix:%%REDIS%%;
+    xmpp_starttls       on;
+    xmpp_presence_size  256k;
 
     xmpp_host localhost {
         ssl_certificate      %%TESTDIR%%/localhost.pem;
@@ -130,6 +131,22 @@ $alice->presence(to => "bob\@localhost/$_") for 2 .. $many;
 $alice->presence(to => "bob\@localhost/more");
 ok($alice->pick('presence', type => 'error'), 'so many, and no more');
 $bob->expect('presence', from => $alice->jid(), type => undef);
+
+# long addresses, of nobody, are fewer: the worker remembers them
+
+{
+    my $other = plain('alice')->login();
+
+    $other->presence(to => sprintf('bob@localhost/%03d', $_) . 'r' x 1000)
+        for 1 .. 200;
+    $other->sync();
+
+    my $refused = grep { $_->error() eq 'wait resource-constraint' }
+                  $other->drain();
+
+    is($refused, 200 - 128, 'long addresses: 128 kB of them, and no more');
+    $other->close();
+}
 
 my $before = peak();
 

@@ -22,17 +22,19 @@ use Test::More;
 use Test::XMPP;
 use Test::XMPP::Lanes;
 use Test::XMPP::Process;
+use Test::XMPP::Roster;
 
 my $t = Test::XMPP->new(hosts => 0, workers => 1,
                         redis => { appendonly => 'yes',
                                    appendfsync => 'always' },
-                        users => [ qw/ alice bob carol dave / ]);
+                        users => [ qw/ alice bob carol dave eve / ]);
 
 $t->only_ours('holds Redis, and looks into the worker');
 
 # %%PORT_0%% STARTTLS or none, %%PORT_1%% direct TLS; %%PORT_4%% for clients
 # with an address, whose failed logins are counted; the next but one are the
-# same with little time
+# same with little time, yet enough for all of them to come to their places, and
+# less than a request to Redis has; %%PORT_5%% direct TLS and hardly any time
 
 $t->config(<<'EOF');
 %%GLOBALS%%
@@ -42,7 +44,8 @@ events {
 
 stream {
     xmpp_redis          unix:%%TESTDIR%%/%%NAME%%.sock;
-    xmpp_redis_timeout  5s;
+    xmpp_redis_timeout  12s;
+    xmpp_auth_timeout   60s;
     xmpp_drain_time     200ms;
     xmpp_starttls       on;
     set_real_ip_from    127.0.0.1;
@@ -50,43 +53,27 @@ stream {
     xmpp_login_limit_address  1000;
     xmpp_login_limit_account  1000;
 
+    xmpp_admin  alice@localhost;
+
     xmpp_host localhost {
         ssl_certificate      %%TESTDIR%%/localhost.pem;
         ssl_certificate_key  %%TESTDIR%%/localhost.key;
         xmpp_max_sessions    256;
+        xmpp_register        on;
     }
 
-    server {
-        listen  127.0.0.1:%%PORT_0%% sndbuf=16k;
-        xmpp_c2s;
-    }
+    server { listen 127.0.0.1:%%PORT_0%%     sndbuf=16k; xmpp_c2s; }
+    server { listen 127.0.0.1:%%PORT_1%% ssl sndbuf=16k; xmpp_c2s; }
+    server { listen 127.0.0.1:%%PORT_2%%;     xmpp_c2s; xmpp_auth_timeout 8s; }
+    server { listen 127.0.0.1:%%PORT_3%% ssl; xmpp_c2s; xmpp_auth_timeout 8s; }
+    server { listen 127.0.0.1:%%PORT_5%% ssl; xmpp_c2s; xmpp_auth_timeout 3s; }
 
-    server {
-        listen  127.0.0.1:%%PORT_1%% ssl sndbuf=16k;
-        xmpp_c2s;
-    }
-
-    server {
-        listen             127.0.0.1:%%PORT_2%%;
-        xmpp_c2s;
-        xmpp_auth_timeout  3s;
-    }
-
-    server {
-        listen             127.0.0.1:%%PORT_3%% ssl;
-        xmpp_c2s;
-        xmpp_auth_timeout  3s;
-    }
-
-    server {
-        listen  127.0.0.1:%%PORT_4%% proxy_protocol;
-        xmpp_c2s;
-    }
+    server { listen 127.0.0.1:%%PORT_4%% proxy_protocol; xmpp_c2s; }
 
     server {
         listen             127.0.0.1:%%PORT_6%% proxy_protocol;
         xmpp_c2s;
-        xmpp_auth_timeout  3s;
+        xmpp_auth_timeout  8s;
     }
 }
 EOF
@@ -97,8 +84,9 @@ my $redis = $t->redis();
 my $domain = $t->domain();
 my %NS = %Test::XMPP::Client::NS;
 my @lanes = qw/ command subscriber /;
-my ($lanes, $others);
+my ($lanes, $others, $ctl);
 my $address = 0;
+my $fresh = 0;
 
 for my $host (0, 1) {
     my $lane = Test::XMPP::Lanes->new($t->testdir() . "/host$host.sock",
@@ -114,6 +102,11 @@ $redis->command('HSET', "xmpp:{carol\@$domain}:account", 'scram-sha-256',
                 join ',', 800_000, 'c2FsdHNhbHRzYWx0c2FsdA==',
                           ('eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHh4eHg=') x 2);
 
+# contacts, who are told and asked behind own presence and at the end
+
+item($t, "alice\@$domain", "$_\@$domain", 'both')
+    for 'bob', 'carol', map { "nobody$_" } 1 .. 20;
+
 # nobody listens for this session: what is for it is tried again and again
 
 $redis->command('HSET', "xmpp:{dave\@$domain}:sessions", 'rghost',
@@ -127,9 +120,11 @@ $redis->command('HSET', "xmpp:{dave\@$domain}:sessions", 'rghost',
 #   at      the last step, while Redis is held
 #   lane    what must lie in that lane then
 #   then    what a client hears when Redis answers again, and not before
+#   fresh   of an account of its own
 #   early   not bound yet: xmpp_auth_timeout ends it
 #   rival   another client may bind the same resource
 
+my $carbons = "<enable xmlns='urn:xmpp:carbons:2'/>";
 my $hello = "\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03" . 'x' x 64;
 
 my @places = (
@@ -181,6 +176,14 @@ my @places = (
       now => sub { $_[0]->send_auth('PLAIN', "\0carol\0x") },
       then => 'failure' },
 
+    { name => 'a new account', early => 1, lane => 'command',
+      tls => 'starttls', before => sub { start($_[0]) },
+      at => sub { register($_[0]) }, then => 'iq' },
+
+    { name => 'a new account, and its login', early => 1, lane => 'command',
+      tls => 'direct', before => sub { start($_[0]) },
+      at => sub { register($_[0]); scram($_[0]) }, then => 'iq' },
+
     { name => 'the header after SASL', early => 1,
       before => sub { start($_[0]); $_[0]->authenticate() } },
 
@@ -210,20 +213,90 @@ my @places = (
       rival => 1, before => sub { $_[0]->login() },
       at => sub { $_[0]->send("<message to='bob\@$domain/far'/>" x 100) } },
 
+    { name => 'private storage', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->iq('set', undef, "<query xmlns='jabber:iq:private'>"
+                                          . "<a xmlns='u'>a</a></query>") },
+      then => 'iq' },
+
+    { name => 'a vCard', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->iq('get', "bob\@$domain",
+                            "<vCard xmlns='vcard-temp'/>") },
+      then => 'iq' },
+
     { name => 'nobody listens', rival => 1,
       before => sub { $_[0]->login() },
       now => sub { $_[0]->message("dave\@$domain", 'x') } },
+
+    # the message itself is delivered in the worker
+    { name => 'carbons of what was sent', lane => 'command', user => 'eve',
+      rival => 1, before => sub { $_[0]->login() },
+      at => sub { $_[0]->message($ctl->jid(), 'x', type => 'chat') } },
+
+    { name => 'carbons are wanted', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->iq('set', undef, $carbons) }, then => 'iq' },
+
+    { name => 'removal of the account', lane => 'command', fresh => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->iq('set', undef, "<query xmlns='jabber:iq:register'>"
+                                          . "<remove/></query>") },
+      then => 'iq' },
+
+    { name => 'a new password', lane => 'command', rival => 1, tls => 'direct',
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->iq('set', undef, "<query xmlns='jabber:iq:register'>"
+                                          . '<username>alice</username>'
+                                          . '<password>alice-secret</password>'
+                                          . '</query>') },
+      then => 'iq' },
+
+    { name => 'an account is added', lane => 'command', rival => 1,
+      tls => 'direct',
+      before => sub { form($_[0]->login(), 'add-user') },
+      at => sub { submit($_[0], accountjid => 'new' . ++$fresh . "\@$domain",
+                         password => 'p', 'password-verify' => 'p') },
+      then => 'iq' },
+
+    { name => 'an account is disabled', lane => 'command', rival => 1,
+      before => sub { form($_[0]->login(), 'disable-user') },
+      at => sub { submit($_[0], accountjids => "nobody\@$domain") },
+      then => 'iq' },
+
+    { name => 'an account is removed', lane => 'command', rival => 1,
+      before => sub { form($_[0]->login(), 'delete-user') },
+      at => sub { submit($_[0], accountjids => "nobody\@$domain") },
+      then => 'iq' },
+
+    { name => 'who is online', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { command($_[0], 'get-online-users-num', '', '') },
+      then => 'iq' },
+
+    { name => 'last activity', lane => 'command', rival => 1,
+      before => sub { $_[0]->login() },
+      at => sub { $_[0]->iq('get', "bob\@$domain",
+                            "<query xmlns='jabber:iq:last'/>") },
+      then => 'iq' },
 
     { name => 'unavailable to many', lane => 'command', rival => 1,
       before => sub { told($_[0]->login()) },
       at => sub { $_[0]->presence(type => 'unavailable') } },
 
-    { name => 'the socket is full', rival => 1, deaf => 1,
+    { name => 'the socket is full', rival => 1, deaf => 4096,
       before => sub { stuff($_[0]->login()) } },
 
-    { name => 'the socket is full, closed', rival => 1, deaf => 1,
+    { name => 'the socket is full, closed', rival => 1, deaf => 4096,
       before => sub { stuff($_[0]->login()) },
       at => sub { $_[0]->send('<<<') } },
+
+    { name => 'the inbox, the socket is full', fresh => 1, deaf => 65536,
+      before => sub { inbox($_[0]) } },
+
+    # a page is read, the next one asked for
+    { name => 'the inbox', lane => 'command', fresh => 1, deaf => 65536,
+      before => sub { inbox($_[0]) }, at => sub { page($_[0]) } },
 
     { name => 'lingering', before => sub { $_[0]->login() },
       at => sub { $_[0]->send('</stream:stream>'); $_[0]->next_event() } },
@@ -258,6 +331,47 @@ sub scram {
     my ($c) = @_;
 
     $c->send_auth('SCRAM-SHA-1', $c->sasl()->first());
+}
+
+
+sub register {
+    my ($c) = @_;
+
+    $c->iq('set', undef, "<query xmlns='jabber:iq:register'><username>new"
+                         . ++$fresh . '</username><password>p</password>'
+                         . '</query>');
+}
+
+
+# an administrator's command: its form, and what is written into that
+
+sub command {
+    my ($c, $name, $session, $inner) = @_;
+
+    return $c->iq('set', $domain,
+        "<command xmlns='http://jabber.org/protocol/commands'"
+        . " node='http://jabber.org/protocol/admin#$name'"
+        . ($session ? " sessionid='$session'" : '') . ">$inner</command>");
+}
+
+
+sub form {
+    my ($c, $name) = @_;
+
+    my $id = command($c, $name, '', '');
+
+    $c->{command} = [ $name, scalar $c->pick('iq', id => $id)
+                                      ->find('*/@sessionid') ];
+}
+
+
+sub submit {
+    my ($c, %field) = @_;
+
+    command($c, @{ $c->{command} },
+            "<x xmlns='jabber:x:data' type='submit'>"
+            . join('', map { "<field var='$_'><value>$field{$_}</value>"
+                             . '</field>' } sort keys %field) . '</x>');
 }
 
 
@@ -296,11 +410,12 @@ sub bind_to {
 }
 
 
-# has sent directed presence, so its end is told to many
+# is available and has sent directed presence, so its end is told to many
 
 sub told {
     my ($c) = @_;
 
+    $c->presence();
     $c->presence(to => "bob\@$domain/$_") for 1 .. 20;
     $c->sync();
 }
@@ -310,9 +425,13 @@ sub told {
 # The worker; who stays in it: ctl, by which it is asked, and a session that
 # keeps alice's account subscribed; and one elsewhere
 
-my ($ctl, $keeper, $pid, $fds);
-my $partner = $t->client('bob', on => 1, resource => 'far')->login();
-my $staying = 'alice/ctl alice/keeper bob/far';
+my ($keeper, $pid, $fds);
+my @partners = map { $t->client($_, on => 1, resource => 'far')->login() }
+                   qw/ bob eve /;
+
+$partners[1]->query('set', undef, $carbons);
+
+my $staying = 'alice/ctl alice/keeper bob/far eve/far';
 
 arrive();
 
@@ -336,6 +455,17 @@ sub arrive {
 }
 
 
+# both connections to Redis stand
+
+sub connected {
+    my $answer = $ctl->query('get', undef, "<query xmlns='jabber:iq:private'>"
+                                           . "<a xmlns='u'/></query>");
+
+    return $answer->attr('type') eq 'result'
+           && grep { /\{alice\@/ } $redis->channels();
+}
+
+
 sub fds { my @fds = glob "/proc/$pid/fd/*"; return scalar @fds }
 
 
@@ -349,7 +479,7 @@ sub fields {
 }
 
 
-sub records { join ' ', map { fields($_) } qw/ alice bob carol / }
+sub records { join ' ', map { fields($_) } qw/ alice bob carol eve / }
 
 
 # Removes the records of whose end Redis was not told.
@@ -357,7 +487,7 @@ sub records { join ' ', map { fields($_) } qw/ alice bob carol / }
 sub clean {
     return 1 if records() eq $staying;
 
-    for my $user (qw/ alice bob carol /) {
+    for my $user (qw/ alice bob carol eve /) {
         for (grep { $staying !~ /(?:^| )\Q$_\E(?: |$)/ } fields($user)) {
             $redis->command('HDEL', "xmpp:{$user\@$domain}:sessions",
                             s{.*?/}{r}r);
@@ -376,6 +506,34 @@ sub stuff {
     $c->{deaf} = 1;
     $ctl->message($c->jid(), 'x' x 8000, type => 'headline') for 1 .. 12;
     $ctl->sync();
+}
+
+
+# Several pages of what was kept, and a client that does not read them
+
+sub inbox {
+    my ($c) = @_;
+
+    $ctl->message("$c->{user}\@$domain", 'x' x 50_000, type => 'chat')
+        for 1 .. 8;
+    $ctl->sync();
+    $c->login();
+    $c->presence();
+    $c->pick('message') or die "no page\n";
+    $c->{deaf} = 1;
+}
+
+sub page {
+    my ($c) = @_;
+
+    my $held = $lanes->held('command');
+
+    $c->{deaf} = 0;
+
+    Test::XMPP::Process::await(sub {
+        $c->fill();
+        return $lanes->held('command') > $held;
+    }) or die "it is not asked for more\n";
 }
 
 
@@ -405,7 +563,9 @@ sub garbage {
 }
 
 
-round('each in its own way', each => \%each);
+# one after the other: Redis must not be held for long
+
+round($_, each => { $_ => $each{$_} }) for sort keys %each;
 round('no time left', early => 1);
 round('another binds the resource', rival => 1);
 round('connections to Redis are cut', all => sub { cut() });
@@ -518,13 +678,22 @@ sub ready {
     my $tls = $place->{tls} // (qw/ none starttls direct /)[$n % 3];
     my $port = $place->{port} // ($tls eq 'direct' ? 1 : 0);
 
+    $port += 2 if $opt{early};
+
     # nginx waits for a handshake when it is reloaded
 
-    $port += 2 if $opt{early} || $opt{new} && $place->{port};
+    $port = 5 if $opt{new} && $port == 1 && $place->{port};
 
-    my $c = $t->client($place->{user} // 'alice', tls => $tls,
+    my $user = $place->{user} // 'alice';
+
+    if ($place->{fresh}) {
+        $user = 'fresh' . ++$fresh;
+        $t->add_user($user, $domain, 'secret');
+    }
+
+    my $c = $t->client($user, tls => $tls,
                        mechanism => 'SCRAM-SHA-1', port_number => $port,
-                       $place->{deaf} ? (rcvbuf => 4096) : ());
+                       $place->{deaf} ? (rcvbuf => $place->{deaf}) : ());
 
     $c->{place} = $place;
     $c->{what} = $what;
@@ -562,7 +731,7 @@ sub wait_at {
     # all of an account wait for one subscription
     return if !$lane || $lane eq 'subscriber' && $held;
 
-    Test::XMPP::Process::await(sub { $lanes->held($lane) > $held }, 5)
+    Test::XMPP::Process::await(sub { $lanes->held($lane) > $held }, 20)
         or fail("$name: $place->{name}: nothing is held");
 }
 
@@ -600,9 +769,15 @@ sub restored {
     } else {
         is(($t->workers())[0], $pid, "$name: the same worker");
 
+        # those to Redis count, too
+
+        Test::XMPP::Process::await(\&connected);
         Test::XMPP::Process::await(sub { fds() <= $fds });
-        is(fds(), $fds, "$name: no descriptor is left")
+        cmp_ok(fds(), '<=', $fds, "$name: no descriptor is left")
             or diag(`ls -l /proc/$pid/fd`);
+
+        # a client that was still closing may have been counted before
+        $fds = fds();
     }
 
     if (!$opt{lost}) {

@@ -13,6 +13,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use IO::Socket::UNIX;
+use List::Util qw/ min /;
 use MIME::Base64 qw/ decode_base64 encode_base64 /;
 use Test::More;
 use Test::XMPP;
@@ -169,12 +170,13 @@ for my $mechanism ('SCRAM-SHA-256', 'PLAIN') {
             'temporary-auth-failure', @limited);
 }
 
-# before any password was looked at: PBKDF2 takes milliseconds
+# before any password was looked at: PBKDF2 takes milliseconds, of the fastest,
+# too, however busy the machine is
 
 {
     my $c = from();
-    my $at = median(map { timed($c, 'PLAIN', 'alice') } 1 .. 50);
-    my $before = median(map { timed($c, 'PLAIN', 'bob') } 1 .. 3);
+    my $at = min(map { timed($c, 'PLAIN', 'alice') } 1 .. 50);
+    my $before = min(map { timed($c, 'PLAIN', 'bob') } 1 .. 3);
 
     cmp_ok($at, '<', $before / 2, 'at the limit no password is looked at');
 }

@@ -14,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 use MIME::Base64 qw/ encode_base64 decode_base64 /;
 use Test::More;
 use Test::XMPP;
+use Test::XMPP::Process;
 
 # passwords that are names, and names that could be read as another
 
@@ -253,8 +254,50 @@ for my $xml ("<success xmlns='$NS{sasl}'/>",
     my $c = secure();
 
     $c->send($xml);
-    ok($c->recv_stanza()->name() =~ /^(?:failure|error)$/, "refused: $xml");
+    my $answer = $c->recv_stanza();
+
+    ok($answer->name() =~ /^(?:failure|error)$/ || length $answer->error(),
+       "refused: $xml");
     $c->drop();
+}
+
+###############################################################################
+# A name that has another owner by now: whoever has proved to be the first one
+# is nobody to the second one's account, before binding and after it
+
+sub owner {
+    my ($verb, $password) = @_;
+
+    is(($t->xmppctl($password, $verb, 'alice@second.test'))[0], 0,
+       "xmppctl $verb");
+}
+
+sub secret { return $t->client('alice', domain => 'second.test', @_) }
+
+{
+    my $early = secret(password => 'other');
+
+    $early->secure();
+    $early->authenticate();
+    $early->open_stream();
+
+    owner(deluser => undef);
+
+    # the dates of accounts have seconds
+
+    my $now = time();
+    Test::XMPP::Process::await(sub { time() > $now });
+
+    owner(adduser => 'new owner');
+
+    $early->iq('set', undef,
+               "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>", id => 'b');
+    ok($early->expect_stream_error('not-authorized'),
+       'nobody binds to the account of another of the same name');
+
+    my $owner = secret(password => 'new owner')->login();
+    ok($owner->sync(), 'but its owner');
+    $owner->close();
 }
 
 $t->done();

@@ -25,8 +25,10 @@ events {
 }
 
 stream {
-    xmpp_redis     unix:%%REDIS%%;
-    xmpp_starttls  on;
+    xmpp_redis       unix:%%REDIS%%;
+    xmpp_starttls    on;
+    xmpp_durability  none;
+    xmpp_archive     off;
 
     xmpp_host localhost {
         ssl_certificate      %%TESTDIR%%/localhost.pem;

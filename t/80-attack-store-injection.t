@@ -35,8 +35,9 @@ events {
 }
 
 stream {
-    xmpp_redis     unix:%%REDIS%%;
-    xmpp_starttls  on;
+    xmpp_redis      unix:%%REDIS%%;
+    xmpp_starttls   on;
+    xmpp_heartbeat  1h;
 
     xmpp_host localhost {
         ssl_certificate      %%TESTDIR%%/localhost.pem;
@@ -125,6 +126,7 @@ sub tag {
 sub only {
     my ($what, @accounts) = @_;
     my %tags = map { tag($_) => 1 } @accounts;
+    my %bare = map { encode('UTF-8', "$_\@$domain") => 1 } @accounts;
     my (@bad, $n);
 
     for my $words (told()) {
@@ -136,7 +138,8 @@ sub only {
         if (uc $command eq 'HMGET') {
             @names = $rest[0];
             push @bad, "fields @rest[1 .. $#rest]"
-                if "@rest[1 .. $#rest]" !~ /^scram-sha-\d+ known$/;
+                if "@rest[1 .. $#rest]"
+                   !~ /^scram-sha-\d+ known disabled created$/;
 
         } elsif (uc $command eq 'FCALL') {
             push @bad, "Function $rest[0]" if $rest[0] !~ /^xmpp1_\w+$/;
@@ -145,14 +148,23 @@ sub only {
         } elsif (uc $command =~ /^S(?:UN)?SUBSCRIBE$/) {
             @names = @rest;
 
+        } elsif (uc $command =~ /^H(?:SET|DEL)$/) {       # of the worker
+            my ($list, $sid, $jid) = @rest;
+
+            push @bad, "list @$words"
+                if $list !~ /^xmpp:\{[0-9a-f]{16}\}:listed$/
+                   || $sid !~ /^[0-9a-f]{16}\.[0-9a-f]+$/
+                   || @rest > 3
+                   || defined $jid
+                      && !$bare{ $jid =~ m{^([^/]*)/} ? $1 : '' };
+
         } else {
             push @bad, "command @$words";
         }
 
         for my $name (@names) {
             my ($tag) = $name =~ m{^xmpp(?:/0)?:\{([^{}]*)\}
-                                   (?::(?:account|sessions|presence
-                                        |seen:\d+))?$}x;
+                                   (?::[a-z]+(?::\d+)?)?$}x;
 
             push @bad, "name $name" unless defined $tag && $tags{$tag};
         }
@@ -228,7 +240,8 @@ for my $name (@nobody) {
 sub asked_for_nobody {
     my ($command, $key, @rest) = @_;
 
-    return uc $command eq 'HMGET' && @rest == 2 && $rest[1] eq 'known'
+    return uc $command eq 'HMGET'
+           && "@rest[1 .. $#rest]" eq 'known disabled created'
            && $key =~ /^xmpp:\{[^{}]*\@localhost\}:account$/
            && !grep { $key eq 'xmpp:{' . tag($_) . '}:account' } @names;
 }

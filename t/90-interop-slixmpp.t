@@ -14,10 +14,15 @@ use lib "$FindBin::Bin/lib", "$FindBin::Bin/interop";
 
 use Test::More;
 use Chat;
+use Commands;
+use Im;
 
 Interop::Chat::run('slixmpp', sub {
     my ($t, $tls, $alice, $bob, $a, $b) = @_;
     my $domain = $t->domain();
+
+    Interop::Im::run(@_);
+    Interop::Commands::run($t, 'slixmpp', @_[1 .. 3]);
 
     $alice->tell("PING $domain");
     Interop::Chat::wanted($alice, qr/^PONG \Q$domain\E$/,
@@ -54,4 +59,4 @@ Interop::Chat::run('slixmpp', sub {
     # later ones are tried with a wrong password
     unlike($t->host(0)->read_log(), qr/condition not-auth/,
            "$tls: with no password refused") if $tls eq 'starttls';
-});
+}, Interop::Commands::config());

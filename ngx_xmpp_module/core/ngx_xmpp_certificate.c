@@ -43,8 +43,19 @@ ngx_xmpp_certificate_files(ngx_conf_t *cf, ngx_xmpp_host_t *h,
     if (certificates && keys == NULL) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "no \"ssl_certificate_key\" is defined for "
-                      "\"xmpp_host\" \"%V\" in %V:%ui",
+                      "\"xmpp_host\" \"%V\" in %V:%ui; name the file of its "
+                      "key",
                       &h->name, &h->file, h->line);
+        return NGX_ERROR;
+    }
+
+    if (certificates && keys->nelts < certificates->nelts) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "%ui \"ssl_certificate\", but %ui "
+                      "\"ssl_certificate_key\", in \"xmpp_host\" \"%V\" in "
+                      "%V:%ui; name the key of each",
+                      certificates->nelts, keys->nelts, &h->name, &h->file,
+                      h->line);
         return NGX_ERROR;
     }
 

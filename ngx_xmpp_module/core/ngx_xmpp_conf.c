@@ -25,13 +25,16 @@ static ngx_int_t ngx_xmpp_conf_allowed(ngx_conf_t *cf, ngx_module_t *module,
 static ngx_uint_t ngx_xmpp_conf_arguments(ngx_conf_t *cf, ngx_command_t *cmd);
 static char *ngx_xmpp_conf_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf,
     char *(*set)(ngx_conf_t *cf, ngx_command_t *cmd, void *conf));
+static char *ngx_xmpp_conf_choice(ngx_conf_t *cf, ngx_command_t *cmd);
 static char *ngx_xmpp_conf_check_positive(ngx_conf_t *cf, void *post,
     void *data);
+static char *ngx_xmpp_conf_check_second(ngx_conf_t *cf, void *post, void *data);
 
 
 /* a limit or a time of 0 would end each stream, or each request, at once */
 
 ngx_conf_post_t  ngx_xmpp_conf_positive = { ngx_xmpp_conf_check_positive };
+ngx_conf_post_t  ngx_xmpp_conf_second = { ngx_xmpp_conf_check_second };
 
 
 /* nginx's own that are looked at once the session has moved to its host */
@@ -71,8 +74,10 @@ ngx_xmpp_conf_host(ngx_conf_t *cf, ngx_command_t *dummy, void *conf)
     if (cmd == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            module ? "\"%V\" directive is not allowed in "
-                                    "\"xmpp_host\""
-                                  : "unknown directive \"%V\"", name);
+                                    "\"xmpp_host\"%s"
+                                  : "unknown directive \"%V\"", name,
+                           (module && module->type == NGX_STREAM_MODULE)
+                           ? "; put it into the stream block" : "");
         return NGX_CONF_ERROR;
     }
 
@@ -216,7 +221,10 @@ ngx_xmpp_conf_arguments(ngx_conf_t *cf, ngx_command_t *cmd)
 }
 
 
-/* the setters of directives with NGX_XMPP_HOST_CONF: nginx's, but for server */
+/*
+ * The setters of directives with NGX_XMPP_HOST_CONF: nginx's, but for server.
+ * That of an enum is for server as well, nginx's but for its message.
+ */
 
 char *
 ngx_xmpp_conf_set_flag_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -233,6 +241,13 @@ ngx_xmpp_conf_set_num_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_xmpp_conf_set_size_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_xmpp_conf_slot(cf, cmd, conf, ngx_conf_set_size_slot);
+}
+
+
+char *
 ngx_xmpp_conf_set_msec_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     return ngx_xmpp_conf_slot(cf, cmd, conf, ngx_conf_set_msec_slot);
@@ -240,9 +255,20 @@ ngx_xmpp_conf_set_msec_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
+ngx_xmpp_conf_set_str_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    return ngx_xmpp_conf_slot(cf, cmd, conf, ngx_conf_set_str_slot);
+}
+
+
+char *
 ngx_xmpp_conf_set_enum_slot(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    return ngx_xmpp_conf_slot(cf, cmd, conf, ngx_conf_set_enum_slot);
+    char  *rv;
+
+    rv = ngx_xmpp_conf_choice(cf, cmd);
+
+    return (rv == NGX_CONF_OK) ? ngx_conf_set_enum_slot(cf, cmd, conf) : rv;
 }
 
 
@@ -250,7 +276,63 @@ char *
 ngx_xmpp_conf_set_bitmask_slot(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
-    return ngx_xmpp_conf_slot(cf, cmd, conf, ngx_conf_set_bitmask_slot);
+    char  *rv;
+
+    rv = ngx_xmpp_conf_choice(cf, cmd);
+
+    return (rv == NGX_CONF_OK)
+           ? ngx_xmpp_conf_slot(cf, cmd, conf, ngx_conf_set_bitmask_slot)
+           : rv;
+}
+
+
+/* nginx would name neither the directive nor what there is to choose from */
+
+static char *
+ngx_xmpp_conf_choice(ngx_conf_t *cf, ngx_command_t *cmd)
+{
+    u_char           *p, *last, text[NGX_MAX_CONF_ERRSTR / 2];
+    ngx_str_t        *value;
+    ngx_uint_t        i;
+    ngx_conf_enum_t  *e;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        /* ngx_conf_bitmask_t is the same but for the name of a field */
+
+        for (e = cmd->post; e->name.len; e++) {
+            if (e->name.len == value[i].len
+                && ngx_strcasecmp(e->name.data, value[i].data) == 0)
+            {
+                break;
+            }
+        }
+
+        if (e->name.len == 0) {
+            break;
+        }
+    }
+
+    if (i == cf->args->nelts) {
+        return NGX_CONF_OK;
+    }
+
+    p = text;
+    last = text + sizeof(text);
+
+    for (e = cmd->post; e->name.len; e++) {
+        p = ngx_slprintf(p, last, "%s\"%V\"", (p == text) ? "" : ", ",
+                         &e->name);
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid value \"%V\" in \"%V\" directive, it must be "
+                       "one of %*s",
+                       &value[i], &cmd->name, (size_t) (p - text), text);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -289,6 +371,21 @@ ngx_xmpp_conf_check_positive(ngx_conf_t *cf, void *post, void *data)
 
     if (*value == 0) {
         return "must be more than 0, or left out for the default";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Redis keeps such a key for whole seconds */
+
+static char *
+ngx_xmpp_conf_check_second(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_msec_t  *value = data;
+
+    if (*value < 1000) {
+        return "must be one second at least";
     }
 
     return NGX_CONF_OK;

@@ -7,6 +7,9 @@
  *     stop (SIGTERM)          stop: nginx calls us last; a loop of our own
  *                             closes all at once, for 700 ms at most
  *
+ * Sessions that may be resumed (XEP-0198, 5) are written to Redis, and their
+ * clients come back for them to another worker.
+ *
  * Drain: a connection of our own, marked idle, is told by nginx when the
  * worker shall quit.  A timer that is not cancelable keeps the worker until
  * the last session's end was written; Redis stays connected until then.
@@ -42,6 +45,7 @@ typedef struct {
 static void ngx_xmpp_drain_hook_handler(ngx_event_t *ev);
 static void ngx_xmpp_drain_unborn(ngx_xmpp_worker_t *w);
 static void ngx_xmpp_drain_handler(ngx_event_t *ev);
+static void ngx_xmpp_drain_stream(ngx_xmpp_stream_t *st);
 static void ngx_xmpp_drain_close(ngx_xmpp_worker_t *w,
     ngx_xmpp_stream_error_e error);
 static void ngx_xmpp_drain_loop(ngx_xmpp_worker_t *w);
@@ -185,6 +189,11 @@ ngx_xmpp_drain_handler(ngx_event_t *ev)
 
     left = (ngx_msec_int_t) (w->drain_end - ngx_current_msec)
            / NGX_XMPP_DRAIN_TICK;
+
+    n = (left > 1) ? w->nsessions / left + 1 : w->nsessions;
+
+    ngx_xmpp_detach_drain(w, n);
+
     n = (left > 1) ? w->nstreams / left + 1 : w->nstreams;
 
     for (q = ngx_queue_head(&w->streams);
@@ -195,7 +204,7 @@ ngx_xmpp_drain_handler(ngx_event_t *ev)
         st = ngx_queue_data(q, ngx_xmpp_stream_t, queue);
 
         if (st->state != NGX_XMPP_ST_CLOSED) {
-            st->transport->close(st, NGX_XMPP_SE_SYSTEM_SHUTDOWN, NULL);
+            ngx_xmpp_drain_stream(st);
             n--;
 
         } else if (left <= -NGX_XMPP_DRAIN_DROP) {
@@ -205,7 +214,8 @@ ngx_xmpp_drain_handler(ngx_event_t *ev)
 
     /* slow clients and then Redis get a little longer than the streams had */
 
-    if ((w->nstreams || w->nsessions || ngx_xmpp_store_pending(w->store))
+    if ((w->nstreams || w->nsessions || w->nleaves || w->nremovals
+         || ngx_xmpp_store_pending(w->store))
         && left > -2 * NGX_XMPP_DRAIN_DROP)
     {
         ngx_add_timer(&w->drain, NGX_XMPP_DRAIN_TICK);
@@ -214,6 +224,23 @@ ngx_xmpp_drain_handler(ngx_event_t *ev)
 
     ngx_xmpp_store_destroy(w->store);
     w->drained = 1;
+}
+
+
+/*
+ * XEP-0198, 4, 5: without the end of the stream a client comes back for its
+ * session, to whatever worker; what it has then is written (ngx_xmpp_hand.c).
+ */
+
+static void
+ngx_xmpp_drain_stream(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_stream_error_e  error;
+
+    error = (st->session && ngx_xmpp_hand_may(st->session))
+            ? NGX_XMPP_SE_BREAK : NGX_XMPP_SE_SYSTEM_SHUTDOWN;
+
+    st->transport->close(st, error, NULL);
 }
 
 
@@ -282,8 +309,11 @@ ngx_xmpp_drain_close(ngx_xmpp_worker_t *w, ngx_xmpp_stream_error_e error)
     {
         st = ngx_queue_data(q, ngx_xmpp_stream_t, queue);
 
-        if (st->state != NGX_XMPP_ST_CLOSED || error == NGX_XMPP_SE_DROP) {
+        if (error == NGX_XMPP_SE_DROP) {
             st->transport->close(st, error, NULL);
+
+        } else if (st->state != NGX_XMPP_ST_CLOSED) {
+            ngx_xmpp_drain_stream(st);
         }
     }
 }
@@ -307,6 +337,7 @@ ngx_xmpp_drain_loop(ngx_xmpp_worker_t *w)
     }
 
     ngx_xmpp_drain_close(w, NGX_XMPP_SE_SYSTEM_SHUTDOWN);
+    ngx_xmpp_detach_drain(w, w->nsessions);
 
     ngx_time_update();
     start = ngx_current_msec;

@@ -7,6 +7,7 @@
  *     hooks                an array for each phase, sorted by order
  *     stream features      an array, sorted by order
  *     nonzas, events       arrays, in the order of the modules
+ *     disco#info           identities, features and forms: arrays
  *
  * The hash has lower-case keys, as ngx_hash_init() makes them; names are
  * compared again exactly, since XML's are case-sensitive.
@@ -28,7 +29,12 @@ typedef struct {
 } ngx_xmpp_feature_key_t;
 
 
+static ngx_uint_t ngx_xmpp_feature_enabled(ngx_xmpp_host_t *h,
+    ngx_xmpp_feature_t *f);
+static ngx_int_t ngx_xmpp_feature_arrays(ngx_conf_t *cf, ngx_xmpp_host_t *h);
 static ngx_int_t ngx_xmpp_feature_rows(ngx_xmpp_host_t *h,
+    ngx_xmpp_feature_t *f);
+static ngx_int_t ngx_xmpp_feature_disco(ngx_xmpp_host_t *h,
     ngx_xmpp_feature_t *f);
 static ngx_int_t ngx_xmpp_feature_iqs(ngx_conf_t *cf, ngx_array_t *keys,
     ngx_xmpp_feature_t *f);
@@ -98,23 +104,96 @@ ngx_xmpp_feature_merge_on(ngx_conf_t *cf, void *parent, void *child)
 ngx_int_t
 ngx_xmpp_feature_compile(ngx_conf_t *cf, ngx_xmpp_host_t *h)
 {
-    ngx_uint_t                i;
-    ngx_array_t               keys;
-    ngx_xmpp_feature_t      **f;
-    ngx_xmpp_main_conf_t     *xmcf;
-    ngx_xmpp_feature_conf_t  *conf;
+    ngx_uint_t             i;
+    ngx_array_t            keys;
+    ngx_xmpp_feature_t   **f;
+    ngx_xmpp_main_conf_t  *xmcf;
 
     xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
 
-    if (ngx_array_init(&h->features, cf->pool, 16, sizeof(ngx_str_t))
+    if (ngx_xmpp_feature_arrays(cf, h) != NGX_OK
+        || ngx_array_init(&keys, cf->temp_pool, 16,
+                          sizeof(ngx_xmpp_feature_key_t))
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    f = xmcf->features.elts;
+
+    for (i = 0; i < xmcf->features.nelts; i++) {
+
+        if (!ngx_xmpp_feature_enabled(h, f[i])) {
+            continue;
+        }
+
+        if (ngx_xmpp_feature_rows(h, f[i]) != NGX_OK
+            || ngx_xmpp_feature_disco(h, f[i]) != NGX_OK
+            || ngx_xmpp_feature_iqs(cf, &keys, f[i]) != NGX_OK
+            || (f[i]->prepare && f[i]->prepare(cf, h) != NGX_OK))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_sort(h->stream_features.elts, h->stream_features.nelts,
+             sizeof(ngx_xmpp_stream_feature_t), ngx_xmpp_feature_order);
+
+    for (i = 0; i < NGX_XMPP_PHASES; i++) {
+        ngx_sort(h->hooks[i].elts, h->hooks[i].nelts,
+                 sizeof(ngx_xmpp_hook_t), ngx_xmpp_feature_hook_order);
+    }
+
+    if (ngx_xmpp_feature_hash(cf, h, &keys) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < xmcf->features.nelts; i++) {
+
+        if (f[i]->compiled
+            && ngx_xmpp_feature_enabled(h, f[i])
+            && f[i]->compiled(cf, h) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* a feature without a configuration is always on */
+
+static ngx_uint_t
+ngx_xmpp_feature_enabled(ngx_xmpp_host_t *h, ngx_xmpp_feature_t *f)
+{
+    ngx_xmpp_feature_conf_t  *conf;
+
+    conf = h->ctx->srv_conf[f->module->ctx_index];
+
+    return conf == NULL || conf->enable;
+}
+
+
+static ngx_int_t
+ngx_xmpp_feature_arrays(ngx_conf_t *cf, ngx_xmpp_host_t *h)
+{
+    ngx_uint_t  i;
+
+    if (ngx_array_init(&h->identities, cf->pool, 1,
+                       sizeof(ngx_xmpp_identity_t))
         != NGX_OK
+        || ngx_array_init(&h->features, cf->pool, 16, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&h->account_features, cf->pool, 4,
+                          sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&h->forms, cf->pool, 1, sizeof(ngx_xmpp_form_t))
+           != NGX_OK
         || ngx_array_init(&h->nonzas, cf->pool, 8, sizeof(ngx_xmpp_nonza_t))
            != NGX_OK
         || ngx_array_init(&h->stream_features, cf->pool, 8,
                           sizeof(ngx_xmpp_stream_feature_t))
-           != NGX_OK
-        || ngx_array_init(&keys, cf->temp_pool, 16,
-                          sizeof(ngx_xmpp_feature_key_t))
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -137,51 +216,17 @@ ngx_xmpp_feature_compile(ngx_conf_t *cf, ngx_xmpp_host_t *h)
         }
     }
 
-    f = xmcf->features.elts;
-
-    for (i = 0; i < xmcf->features.nelts; i++) {
-        conf = h->ctx->srv_conf[f[i]->module->ctx_index];
-
-        if (conf && !conf->enable) {
-            continue;
-        }
-
-        if (ngx_xmpp_feature_rows(h, f[i]) != NGX_OK
-            || ngx_xmpp_feature_iqs(cf, &keys, f[i]) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_sort(h->stream_features.elts, h->stream_features.nelts,
-             sizeof(ngx_xmpp_stream_feature_t), ngx_xmpp_feature_order);
-
-    for (i = 0; i < NGX_XMPP_PHASES; i++) {
-        ngx_sort(h->hooks[i].elts, h->hooks[i].nelts,
-                 sizeof(ngx_xmpp_hook_t), ngx_xmpp_feature_hook_order);
-    }
-
-    return ngx_xmpp_feature_hash(cf, h, &keys);
+    return NGX_OK;
 }
 
 
 static ngx_int_t
 ngx_xmpp_feature_rows(ngx_xmpp_host_t *h, ngx_xmpp_feature_t *f)
 {
-    ngx_str_t                  *str, *s;
     ngx_xmpp_hook_t            *hook, *k;
     ngx_xmpp_nonza_t           *nonza, *n;
     ngx_xmpp_event_row_t       *event, *e;
     ngx_xmpp_stream_feature_t  *sf, *t;
-
-    for (str = f->features; str && str->len; str++) {
-        s = ngx_array_push(&h->features);
-        if (s == NULL) {
-            return NGX_ERROR;
-        }
-
-        *s = *str;
-    }
 
     for (nonza = f->nonzas; nonza && nonza->handler; nonza++) {
         n = ngx_array_push(&h->nonzas);
@@ -217,6 +262,34 @@ ngx_xmpp_feature_rows(ngx_xmpp_host_t *h, ngx_xmpp_feature_t *f)
         }
 
         *e = *event;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_xmpp_feature_disco(ngx_xmpp_host_t *h, ngx_xmpp_feature_t *f)
+{
+    ngx_str_t            *str, *s;
+    ngx_xmpp_identity_t  *id, *i;
+
+    for (id = f->identities; id && id->category.len; id++) {
+        i = ngx_array_push(&h->identities);
+        if (i == NULL) {
+            return NGX_ERROR;
+        }
+
+        *i = *id;
+    }
+
+    for (str = f->features; str && str->len; str++) {
+        s = ngx_array_push(&h->features);
+        if (s == NULL) {
+            return NGX_ERROR;
+        }
+
+        *s = *str;
     }
 
     return NGX_OK;

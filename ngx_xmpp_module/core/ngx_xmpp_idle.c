@@ -10,7 +10,8 @@
  * The transport keeps a time stamp at each read and one timer for each
  * stream, which it does not touch then: when the timer fires the stamp is
  * looked at, and the timer set anew for what is left.  The answer needs no
- * handling: a result or an error with an id that nobody knows is dropped.
+ * handling: a result or an error with an id that nobody knows is dropped.  A
+ * client with stream management is asked by <r/> (XEP-0198, 4).
  */
 
 
@@ -29,6 +30,7 @@ static ngx_int_t ngx_xmpp_idle_ping(ngx_xmpp_stream_t *st);
 ngx_msec_t
 ngx_xmpp_idle_check(ngx_xmpp_stream_t *st)
 {
+    ngx_int_t       rc;
     ngx_msec_int_t  left;
 
     if (st->conf->idle_timeout == 0) {
@@ -62,7 +64,14 @@ ngx_xmpp_idle_check(ngx_xmpp_stream_t *st)
         return left;
     }
 
-    if (ngx_xmpp_idle_ping(st) != NGX_OK) {
+    if (st->session->sm) {
+        rc = ngx_xmpp_ack_probe(st->session);
+
+    } else {
+        rc = ngx_xmpp_idle_ping(st);
+    }
+
+    if (rc != NGX_OK) {
         return 0;
     }
 

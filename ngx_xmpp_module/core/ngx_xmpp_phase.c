@@ -79,7 +79,7 @@ ngx_xmpp_phase_next(ngx_xmpp_stanza_t *stz)
 
     if (stz->phase == NGX_XMPP_ROUTE_PHASE) {
         stz->phase++;
-        stz->next = 0;
+        stz->hook = 0;
 
         return ngx_xmpp_stanza_route(stz);
     }
@@ -88,8 +88,8 @@ ngx_xmpp_phase_next(ngx_xmpp_stanza_t *stz)
     hooks = &h->hooks[stz->phase];
     hook = hooks->elts;
 
-    while (stz->next < hooks->nelts) {
-        hook = (ngx_xmpp_hook_t *) hooks->elts + stz->next++;
+    while (stz->hook < hooks->nelts) {
+        hook = (ngx_xmpp_hook_t *) hooks->elts + stz->hook++;
 
         /* one bit of each half: kind of stanza, kind of address */
 
@@ -100,7 +100,7 @@ ngx_xmpp_phase_next(ngx_xmpp_stanza_t *stz)
         }
     }
 
-    stz->next = 0;
+    stz->hook = 0;
 
     switch (stz->phase++) {
 
@@ -116,7 +116,7 @@ ngx_xmpp_phase_next(ngx_xmpp_stanza_t *stz)
 }
 
 
-/* the pool goes back, the stream reads on */
+/* the pool goes back; after the last one in flight the stream reads on */
 
 static void
 ngx_xmpp_stanza_done(ngx_xmpp_stanza_t *stz)
@@ -133,7 +133,28 @@ ngx_xmpp_stanza_done(ngx_xmpp_stanza_t *stz)
 
     ngx_xmpp_worker_pool_done(xs->worker, stz->pool);
 
-    xs->stanza = NULL;
+    xs->flight--;
+
+    /* all are done but for one that has not begun */
+
+    if (xs->sm && xs->flight == (xs->held != NULL)) {
+        ngx_xmpp_ack_handled(xs);
+    }
+
+    if (xs->flight > 1) {
+        return;
+    }
+
+    if (xs->flight == 1) {
+        stz = xs->held;
+
+        if (stz) {
+            xs->held = NULL;
+            ngx_xmpp_stanza_begin(stz);
+        }
+
+        return;
+    }
 
     if (st != NULL) {
         st->transport->resume(st);

@@ -29,8 +29,19 @@ static void ngx_xmpp_registry_subscribed(void *data,
 static void ngx_xmpp_registry_all_again(ngx_xmpp_worker_t *w);
 static void ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a,
     ngx_xmpp_store_bell_t *bell);
-static ngx_xmpp_session_t *ngx_xmpp_registry_session(ngx_xmpp_account_t *a,
-    u_char *sid, size_t len);
+static void ngx_xmpp_registry_owed(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
+static void ngx_xmpp_registry_missed(ngx_xmpp_account_t *a);
+static void ngx_xmpp_registry_block(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
+static void ngx_xmpp_registry_carbons(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
+static void ngx_xmpp_registry_grant(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
+static void ngx_xmpp_registry_kick(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
+static ngx_int_t ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos,
+    u_char *last, ngx_xmpp_session_t **xsp, u_char *mark);
 
 
 /* the node of a key tag, made if there is none; NULL: no memory */
@@ -218,6 +229,7 @@ ngx_xmpp_registry_leave(ngx_xmpp_account_t *a)
     ngx_xmpp_store_unsubscribe(a->worker->store, &a->sn.str, a->req);
 
     ngx_rbtree_delete(&a->worker->accounts, &a->sn.node);
+    ngx_xmpp_block_free(a->block);
     ngx_free(a);
 }
 
@@ -243,16 +255,53 @@ ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell)
         ngx_log_error(NGX_LOG_WARN, w->log, 0,
                       "xmpp missed messages for \"%V\" while Redis was away",
                       &a->sn.str);
+
+        a->missed = bell->previous;
+        ngx_xmpp_registry_missed(a);
     }
 
     a->heard = bell->number;
 
-    if (bell->kind == NGX_XMPP_BELL_STANZA) {
+    if (bell->kind == NGX_XMPP_BELL_STANZA
+        || bell->kind == NGX_XMPP_BELL_KEPT)
+    {
         ngx_xmpp_registry_stanza(a, bell);
         return;
     }
 
+    if (bell->kind == NGX_XMPP_BELL_OWED) {
+        ngx_xmpp_registry_owed(a, bell);
+        return;
+    }
+
+    if (bell->kind == NGX_XMPP_BELL_BLOCK) {
+        ngx_xmpp_registry_block(a, bell);
+        return;
+    }
+
+    if (bell->kind == NGX_XMPP_BELL_CARBONS) {
+        ngx_xmpp_registry_carbons(a, bell);
+        return;
+    }
+
+    if (bell->kind == NGX_XMPP_BELL_TAKEN
+        || bell->kind == NGX_XMPP_BELL_WRITTEN)
+    {
+        ngx_xmpp_take_bell(a, bell);
+        return;
+    }
+
+    if (bell->kind == NGX_XMPP_BELL_GRANT) {
+        ngx_xmpp_registry_grant(a, bell);
+        return;
+    }
+
     /* ending is posted: no session leaves the queue within this loop */
+
+    if (bell->kind == NGX_XMPP_BELL_KICKED) {
+        ngx_xmpp_registry_kick(a, bell);
+        return;
+    }
 
     for (q = ngx_queue_head(&a->sessions);
          q != ngx_queue_sentinel(&a->sessions);
@@ -268,11 +317,11 @@ ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell)
 
         } else if (bell->kind == NGX_XMPP_BELL_REMOVED) {
             xs->displaced = 1;
+            xs->removed = 1;
 
-            if (xs->stream) {
-                xs->stream->transport->close(xs->stream,
-                                             NGX_XMPP_SE_NOT_AUTHORIZED,
-                                             "the account was removed");
+            if (!xs->removing) {
+                ngx_xmpp_session_close(xs, NGX_XMPP_SE_NOT_AUTHORIZED,
+                                       "the account was removed");
             }
         }
     }
@@ -299,13 +348,12 @@ ngx_xmpp_registry_rung(void *data, ngx_str_t *tag, uint64_t number)
 }
 
 
-/* one packet for all of its targets in this worker */
+/* one packet for all of its targets in this worker, whatever stanzas are in */
 
 static void
 ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
 {
-    u_char              *p, *last, *colon;
-    uint64_t             epoch;
+    u_char              *p, *last, mark;
     ngx_xmpp_packet_t   *pkt;
     ngx_xmpp_session_t  *xs;
 
@@ -313,40 +361,43 @@ ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
     p = bell->targets.data;
     last = p + bell->targets.len;
 
-    while (p < last) {
-        colon = ngx_strlchr(p, last, ':');
-        if (colon == NULL) {
-            break;
-        }
-
-        xs = ngx_xmpp_registry_session(a, p, colon - p);
-
-        for (epoch = 0, p = colon + 1; p < last && *p != ','; p++) {
-            epoch = epoch * 10 + (*p - '0');
-        }
-
-        p++;
+    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
 
         if (xs == NULL) {
             continue;
         }
 
-        /* a higher epoch: the resource went elsewhere (cluster.md, rule 4) */
+        if (xs->take) {
+            ngx_xmpp_take_rung(xs->take, bell->number);
+        }
 
-        if (xs->epoch && epoch > xs->epoch) {
-            ngx_xmpp_session_fence(xs, epoch);
+        if (mark) {
+            ngx_xmpp_carbon_deliver(xs, bell, mark);
             continue;
         }
 
         if (pkt == NULL) {
-            pkt = ngx_xmpp_packet_copy(a->worker->log, bell->body.data,
-                                       bell->body.len);
+            pkt = bell->epoch
+                  ? ngx_xmpp_stanza_id_packet(xs, bell)
+                  : ngx_xmpp_packet_copy(a->worker->log, bell->body.data,
+                                         bell->body.len);
             if (pkt == NULL) {
                 return;
             }
+
+            pkt->stanzas = bell->stanzas;
+
+            if (bell->kind == NGX_XMPP_BELL_KEPT) {
+                pkt->number = bell->number;
+            }
         }
 
-        ngx_xmpp_session_output(xs, pkt);
+        if (pkt->number) {
+            ngx_xmpp_inbox_deliver(xs, pkt);
+
+        } else {
+            ngx_xmpp_session_deliver(xs, pkt);
+        }
     }
 
     if (pkt) {
@@ -355,8 +406,29 @@ ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
 }
 
 
-static ngx_xmpp_session_t *
-ngx_xmpp_registry_session(ngx_xmpp_account_t *a, u_char *sid, size_t len)
+/* what others have not taken, whose sessions have ended */
+
+static void
+ngx_xmpp_registry_owed(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    u_char              *p, *last, mark;
+    ngx_xmpp_session_t  *xs;
+
+    p = bell->targets.data;
+    last = p + bell->targets.len;
+
+    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
+        if (xs) {
+            ngx_xmpp_inbox_begin(xs);
+        }
+    }
+}
+
+
+/* bells were lost: what must not be is in the inbox (cluster.md, rule 6) */
+
+static void
+ngx_xmpp_registry_missed(ngx_xmpp_account_t *a)
 {
     ngx_queue_t         *q;
     ngx_xmpp_session_t  *xs;
@@ -364,6 +436,191 @@ ngx_xmpp_registry_session(ngx_xmpp_account_t *a, u_char *sid, size_t len)
     for (q = ngx_queue_head(&a->sessions);
          q != ngx_queue_sentinel(&a->sessions);
          q = ngx_queue_next(q))
+    {
+        xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
+
+        if (xs->epoch) {
+            ngx_xmpp_inbox_begin(xs);
+        }
+    }
+}
+
+
+/* XEP-0191, 3.3: whoever asked for the list is told; then it is our copy */
+
+static void
+ngx_xmpp_registry_block(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    u_char              *p, *last, *end, mark;
+    ngx_str_t            push, list;
+    ngx_xmpp_session_t  *xs;
+
+    last = bell->body.data + bell->body.len;
+    end = ngx_strlchr(bell->body.data, last, LF);
+
+    if (end == NULL) {
+        return;
+    }
+
+    push.data = bell->body.data;
+    push.len = end - push.data;
+
+    list.data = end + 1;
+    list.len = last - list.data;
+
+    p = bell->targets.data;
+    last = p + bell->targets.len;
+
+    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
+        if (xs) {
+            ngx_xmpp_block_push(xs, bell->number, &push);
+        }
+    }
+
+    ngx_xmpp_block_update(a, bell->number, &list);
+}
+
+
+/* the targets are all sessions that have asked for carbons */
+
+static void
+ngx_xmpp_registry_carbons(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    u_char              *p, *last, mark;
+    ngx_uint_t           elsewhere;
+    ngx_xmpp_session_t  *xs;
+
+    elsewhere = 0;
+    p = bell->targets.data;
+    last = p + bell->targets.len;
+
+    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
+        elsewhere |= (xs == NULL);
+    }
+
+    ngx_xmpp_carbon_known(a, bell->number, elsewhere);
+}
+
+
+/* RFC 6121, 3.1.5: each of them tells the contact that it is there */
+
+static void
+ngx_xmpp_registry_grant(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    u_char              *p, *last, mark;
+    ngx_xmpp_session_t  *xs;
+
+    p = bell->targets.data;
+    last = p + bell->targets.len;
+
+    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
+        if (xs) {
+            ngx_xmpp_block_grant(xs, &bell->body);
+        }
+    }
+}
+
+
+/* they end as if their clients had gone; the body has a reason, or nothing */
+
+static void
+ngx_xmpp_registry_kick(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    u_char              *p, *last, mark;
+    ngx_xmpp_session_t  *xs;
+
+    p = bell->targets.data;
+    last = p + bell->targets.len;
+
+    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
+
+        if (xs == NULL) {
+            continue;
+        }
+
+        if (bell->body.len) {
+            ngx_xmpp_session_close(xs, NGX_XMPP_SE_NOT_AUTHORIZED,
+                                   "the account was disabled");
+
+        } else {
+            ngx_xmpp_session_close(xs, NGX_XMPP_SE_POLICY_VIOLATION,
+                                   "ended by an administrator");
+        }
+    }
+}
+
+
+/*
+ * The target at *pos, which is moved to the next one; NGX_DECLINED: there is
+ * none.  *xsp is NULL when its session is not here, or lost its resource;
+ * *mark is the letter behind it, or 0.
+ */
+
+static ngx_int_t
+ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos, u_char *last,
+    ngx_xmpp_session_t **xsp, u_char *mark)
+{
+    u_char              *p, *colon;
+    uint64_t             epoch;
+    ngx_xmpp_session_t  *xs;
+
+    p = *pos;
+
+    if (p >= last) {
+        return NGX_DECLINED;
+    }
+
+    colon = ngx_strlchr(p, last, ':');
+    if (colon == NULL) {
+        return NGX_DECLINED;
+    }
+
+    xs = ngx_xmpp_registry_session(a, p, colon - p);
+
+    *mark = 0;
+
+    for (epoch = 0, p = colon + 1; p < last && *p != ','; p++) {
+
+        if (*p >= '0' && *p <= '9') {
+            epoch = epoch * 10 + (*p - '0');
+
+        } else {
+            *mark = *p;
+        }
+    }
+
+    *pos = p + 1;
+
+    /*
+     * A higher epoch: the resource went elsewhere (cluster.md, rule 4).  A
+     * lower one: it is for the worker that had the session before.
+     */
+
+    if (xs && xs->epoch && epoch != xs->epoch) {
+        ngx_xmpp_session_fence(xs, epoch);
+        xs = NULL;
+    }
+
+    *xsp = xs;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The session of this worker with that id; NULL: there is none.  The last one:
+ * it may have been given away, and come back.
+ */
+
+ngx_xmpp_session_t *
+ngx_xmpp_registry_session(ngx_xmpp_account_t *a, u_char *sid, size_t len)
+{
+    ngx_queue_t         *q;
+    ngx_xmpp_session_t  *xs;
+
+    for (q = ngx_queue_last(&a->sessions);
+         q != ngx_queue_sentinel(&a->sessions);
+         q = ngx_queue_prev(q))
     {
         xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
 
@@ -387,6 +644,10 @@ ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber, ngx_uint_t ready)
     ngx_rbtree_node_t   *node;
     ngx_xmpp_account_t  *a;
     ngx_xmpp_session_t  *xs;
+
+    if (!subscriber && ready) {
+        ngx_xmpp_heartbeat_ready(w);
+    }
 
     if (w->accounts.root == w->accounts.sentinel) {
         return;

@@ -7,7 +7,13 @@
  *     the rest          DELIVER, then the recipient's slot in Redis
  *
  * A full JID of a session in this very worker is reached without Redis, if no
- * bell of ours for that account is still on its way (cluster.md, rule 6).
+ * bell of ours for that account is still on its way (cluster.md, rule 6), the
+ * copy of its block list lets the sender through, and it is nothing that the
+ * inbox has to keep until it was taken (rule 12).
+ *
+ * What a session with stream management has sent counts as handled only when
+ * Redis has said so (cluster.md, rule 3): what has no known outcome is tried
+ * again with its identity until it has one, or the session ends.
  *
  * "busy" means a record whose worker does not listen at the moment: Redis or
  * that worker is coming back.  The stanza is tried again with its identity
@@ -20,14 +26,19 @@
 
 #define NGX_XMPP_ROUTER_TRIES         6
 #define NGX_XMPP_ROUTER_RETRY         50      /* milliseconds, doubled */
+#define NGX_XMPP_ROUTER_UNKNOWN       1000    /* milliseconds */
 
 
 static ngx_int_t ngx_xmpp_router_request(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_router_local(ngx_xmpp_stanza_t *stz,
     ngx_xmpp_account_t *a);
 static u_char ngx_xmpp_router_kind(ngx_xmpp_stanza_t *stz);
-static ngx_int_t ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz);
+static void ngx_xmpp_router_rung(ngx_xmpp_stanza_t *stz,
+    ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_router_end(ngx_xmpp_stanza_t *stz, ngx_int_t rc);
 static void ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res);
+static ngx_int_t ngx_xmpp_router_again(ngx_xmpp_stanza_t *stz);
+static void ngx_xmpp_router_retry(ngx_xmpp_stanza_t *stz, ngx_msec_t delay);
 static void ngx_xmpp_router_retry_handler(ngx_event_t *ev);
 
 
@@ -49,7 +60,7 @@ ngx_xmpp_stanza_route(ngx_xmpp_stanza_t *stz)
                ? NGX_XMPP_E_SERVICE_UNAVAILABLE : NGX_OK;
     }
 
-    /* without a roster there are no subscriptions to ask for */
+    /* the host has no rosters, or they would have been handled before */
 
     if ((stz->mask & NGX_XMPP_PRESENCE)
         && stz->type >= NGX_XMPP_TYPE_SUBSCRIBE)
@@ -100,14 +111,27 @@ ngx_xmpp_stanza_deliver(ngx_xmpp_stanza_t *stz)
 
     stz->tag = tag;
 
-    if (stz->mask & NGX_XMPP_TO_FULL) {
+    /* nothing overtakes a batch that is to be sent */
+
+    if ((stz->mask & NGX_XMPP_TO_FULL) && stz->session->worker->batch == NULL
+        && !(stz->keep && stz->host->durable) && !stz->archive_received)
+    {
         a = ngx_xmpp_registry_find(stz->session->worker, &tag);
 
-        if (a && a->rung <= a->heard
+        /* whom it blocks is answered by its slot, as if nobody were there */
+
+        if (a && a->rung <= a->heard && a->block_known
+            && (!ngx_xmpp_blocked(a, &stz->session->jid)
+                || a == stz->session->account)
             && ngx_xmpp_router_local(stz, a) == NGX_OK)
         {
-            return NGX_OK;
+            return (ngx_xmpp_carbon_sent(stz, NGX_OK) == NGX_AGAIN)
+                   ? NGX_AGAIN : NGX_OK;
         }
+    }
+
+    if (ngx_xmpp_batch_join(stz) == NGX_OK) {
+        return NGX_AGAIN;
     }
 
     return ngx_xmpp_router_send(stz);
@@ -130,7 +154,13 @@ ngx_xmpp_router_local(ngx_xmpp_stanza_t *stz, ngx_xmpp_account_t *a)
             && xs->stream->state == NGX_XMPP_ST_BOUND
             && ngx_xmpp_str_eq(&xs->jid.resource, &stz->to.resource))
         {
-            ngx_xmpp_session_output(xs, stz->packet);
+            if (stz->copy_received
+                && ngx_xmpp_carbon_others(a, xs, stz->session))
+            {
+                return NGX_DECLINED;
+            }
+
+            ngx_xmpp_session_deliver(xs, stz->packet);
             return NGX_OK;
         }
     }
@@ -171,21 +201,44 @@ ngx_xmpp_router_kind(ngx_xmpp_stanza_t *stz)
 }
 
 
-static ngx_int_t
+/*
+ * Routes a stanza, or the batch of which it is the first; NGX_AGAIN, or the
+ * condition to answer with: nothing was sent.
+ */
+
+ngx_int_t
 ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz)
 {
-    ngx_str_t             body;
-    ngx_xmpp_session_t   *xs;
+    ngx_xmpp_stanza_t        *one;
+    ngx_xmpp_session_t       *xs;
+    ngx_xmpp_store_route_t    r;
+    ngx_xmpp_store_stanza_t   stanzas[NGX_XMPP_STORE_BATCH];
 
     xs = stz->session;
 
-    body.data = stz->packet->data;
-    body.len = stz->packet->len;
+    r.tag = &stz->tag;
+    r.resource = stz->to.resource.len ? &stz->to.resource : NULL;
+    r.sid = &xs->sid;
+    r.from = ngx_xmpp_str_eq(&stz->to.bare, &xs->jid.bare) ? NULL
+                                                           : &xs->jid.full;
+    r.to = NULL;
+    r.keep = stz->keep ? &stz->host->keep : NULL;
+    r.archive = stz->archive_received ? &stz->host->archive : NULL;
+    r.kind = ngx_xmpp_router_kind(stz);
+    r.copies = stz->copy_received;
+    r.stanzas = stanzas;
+    r.again = (stz->tries != 0 || ngx_xmpp_ack_repeats(xs));
+    r.n = 0;
 
-    if (ngx_xmpp_store_route(xs->worker->store, stz->pool, &stz->tag,
-                             stz->to.resource.len ? &stz->to.resource : NULL,
-                             ngx_xmpp_router_kind(stz), &xs->sid,
-                             stz->counter, &body, ngx_xmpp_router_done, stz)
+    for (one = stz; one; one = one->next) {
+        stanzas[r.n].counter = one->counter;
+        stanzas[r.n].bytes.data = one->packet->data;
+        stanzas[r.n].bytes.len = one->packet->len;
+        r.n++;
+    }
+
+    if (ngx_xmpp_store_route(xs->worker->store, stz->pool, &r,
+                             ngx_xmpp_router_done, stz)
         == NULL)
     {
         /* Redis is away and the queue is full: it certainly did not run */
@@ -197,6 +250,44 @@ ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz)
 }
 
 
+/* the account may have sessions here: they hear the bell, which is numbered */
+
+static void
+ngx_xmpp_router_rung(ngx_xmpp_stanza_t *stz, ngx_xmpp_store_result_t *res)
+{
+    ngx_xmpp_account_t  *a;
+
+    a = ngx_xmpp_registry_find(stz->session->worker, &stz->tag);
+
+    if (a == NULL) {
+        return;
+    }
+
+    if (a->rung < res->number) {
+        a->rung = res->number;
+    }
+
+    /* Redis takes the sender's worker from its sid */
+
+    if (stz->copy_received && res->reply->elements > 2
+        && (res->epoch || !stz->session->moved))
+    {
+        ngx_xmpp_carbon_known(a, res->number, res->epoch != 0);
+    }
+}
+
+
+/* Redis has delivered it, or nobody is there; the sender's sessions hear it */
+
+static void
+ngx_xmpp_router_end(ngx_xmpp_stanza_t *stz, ngx_int_t rc)
+{
+    if (ngx_xmpp_carbon_sent(stz, rc) != NGX_AGAIN) {
+        ngx_xmpp_batch_done(stz, rc);
+    }
+}
+
+
 static void
 ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
 {
@@ -205,32 +296,38 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
     switch (res->rc) {
 
     case NGX_OK:
-        ngx_xmpp_registry_rung(stz->session->worker, &stz->tag, res->number);
-        ngx_xmpp_stanza_resume(stz, NGX_OK);
+        ngx_xmpp_router_rung(stz, res);
+        ngx_xmpp_router_end(stz, NGX_OK);
         return;
 
     case NGX_DECLINED:
-        ngx_xmpp_stanza_resume(stz, NGX_DECLINED);
+        ngx_xmpp_inbox_full(stz, res);
+        ngx_xmpp_router_end(stz, NGX_DECLINED);
         return;
 
     case NGX_BUSY:
         if (stz->tries == NGX_XMPP_ROUTER_TRIES) {
-            ngx_xmpp_stanza_resume(stz, NGX_DECLINED);
+            ngx_xmpp_router_end(stz, NGX_DECLINED);
             return;
         }
 
-        stz->retry.handler = ngx_xmpp_router_retry_handler;
-        stz->retry.data = stz;
-        stz->retry.log = stz->session->worker->log;
-
-        ngx_add_timer(&stz->retry, NGX_XMPP_ROUTER_RETRY << stz->tries++);
+        ngx_xmpp_router_retry(stz, NGX_XMPP_ROUTER_RETRY << stz->tries);
+        stz->tries++;
         return;
 
     case NGX_AGAIN:
-        ngx_xmpp_stanza_resume(stz, NGX_XMPP_E_RESOURCE_CONSTRAINT);
+        if (stz->unknown && ngx_xmpp_router_again(stz) == NGX_OK) {
+            return;
+        }
+
+        ngx_xmpp_batch_done(stz, stz->unknown ? NGX_OK
+                                 : NGX_XMPP_E_RESOURCE_CONSTRAINT);
         return;
 
     default:
+        if (ngx_xmpp_router_again(stz) == NGX_OK) {
+            return;
+        }
 
         /*
          * Refused, or of unknown outcome after all repeats: an error reply
@@ -242,8 +339,43 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
                       "a stanza of \"%V\" to \"%V\"",
                       &stz->session->jid.full, &stz->to.full);
 
-        ngx_xmpp_stanza_resume(stz, NGX_OK);
+        ngx_xmpp_batch_done(stz, NGX_OK);
     }
+}
+
+
+/* NGX_OK: it is tried once more; NGX_DECLINED: nobody would resend it */
+
+static ngx_int_t
+ngx_xmpp_router_again(ngx_xmpp_stanza_t *stz)
+{
+    ngx_xmpp_session_t  *xs;
+
+    xs = stz->session;
+
+    /* one that another worker gets must not say more than it knows */
+
+    if (xs->sm == NULL || xs->worker->drained || (xs->ending && !xs->handed)) {
+        return NGX_DECLINED;
+    }
+
+    stz->unknown = 1;
+    stz->tries = ngx_max(stz->tries, 1);
+
+    ngx_xmpp_router_retry(stz, NGX_XMPP_ROUTER_UNKNOWN);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_xmpp_router_retry(ngx_xmpp_stanza_t *stz, ngx_msec_t delay)
+{
+    stz->retry.handler = ngx_xmpp_router_retry_handler;
+    stz->retry.data = stz;
+    stz->retry.log = stz->session->worker->log;
+
+    ngx_add_timer(&stz->retry, delay);
 }
 
 
@@ -257,9 +389,13 @@ ngx_xmpp_router_retry_handler(ngx_event_t *ev)
 
     rc = ngx_xmpp_router_send(stz);
 
-    if (rc != NGX_AGAIN) {
-        ngx_xmpp_stanza_resume(stz, rc);
+    if (rc == NGX_AGAIN
+        || (stz->unknown && ngx_xmpp_router_again(stz) == NGX_OK))
+    {
+        return;
     }
+
+    ngx_xmpp_batch_done(stz, stz->unknown ? NGX_OK : rc);
 }
 
 

@@ -18,22 +18,31 @@
 #include "ngx_xmpp.h"
 
 
-#define NGX_XMPP_SESSION_POOL         512
+/* takes a session and what its names usually need: another block would cost
+   each of them 500 bytes more */
+#define NGX_XMPP_SESSION_POOL         592
 #define NGX_XMPP_SESSION_WRITE_POOL   1024
 
+/* lies behind each sid */
+#define NGX_XMPP_SESSION_OWN          "/o"
+#define NGX_XMPP_SESSION_OWN_LEN      (sizeof(NGX_XMPP_SESSION_OWN) - 1)
 
+
+static void ngx_xmpp_session_caught_up(ngx_xmpp_session_t *xs);
 static ngx_int_t ngx_xmpp_session_write(ngx_xmpp_session_t *xs,
     ngx_xmpp_store_handler_pt handler);
 static void ngx_xmpp_session_written(ngx_xmpp_session_t *xs);
 static void ngx_xmpp_session_bind_done(void *data,
     ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_session_displaced(ngx_xmpp_session_t *xs,
+    ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_session_heard(ngx_xmpp_session_t *xs, uint64_t number);
 static void ngx_xmpp_session_bound(ngx_xmpp_session_t *xs, ngx_int_t rc);
-static void ngx_xmpp_session_record(ngx_xmpp_session_t *xs,
-    ngx_xmpp_store_session_t *ss);
-static void ngx_xmpp_session_finish(ngx_xmpp_session_t *xs);
+static void ngx_xmpp_session_renew(ngx_xmpp_session_t *xs);
 static void ngx_xmpp_session_reassert_done(void *data,
     ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_session_missed(ngx_xmpp_session_t *xs, uint64_t number);
+static ngx_uint_t ngx_xmpp_session_disabled(ngx_xmpp_store_result_t *res);
 
 
 /*
@@ -45,13 +54,40 @@ ngx_xmpp_session_t *
 ngx_xmpp_session_create(ngx_xmpp_stream_t *st, ngx_str_t *local,
     ngx_str_t *resource)
 {
-    u_char              *p;
-    ngx_str_t            tag;
-    ngx_pool_t          *pool;
+    u_char               sid[NGX_XMPP_SID_MAX];
+    ngx_str_t            id;
     ngx_xmpp_worker_t   *w;
     ngx_xmpp_session_t  *xs;
 
     w = st->worker;
+
+    id.data = sid;
+    id.len = ngx_sprintf(sid, "%*s.%xL", sizeof(w->boot), w->boot,
+                         ++w->sessions)
+             - sid;
+
+    xs = ngx_xmpp_session_alloc(w, st->host, local, resource, &id);
+
+    if (xs) {
+        xs->stream = st;
+        xs->lifetime = st->lifetime;
+        xs->created = st->created;
+    }
+
+    return xs;
+}
+
+
+/* the same, of that name, without a stream; all is copied */
+
+ngx_xmpp_session_t *
+ngx_xmpp_session_alloc(ngx_xmpp_worker_t *w, ngx_xmpp_host_t *host,
+    ngx_str_t *local, ngx_str_t *resource, ngx_str_t *sid)
+{
+    u_char              *p;
+    ngx_str_t            tag;
+    ngx_pool_t          *pool;
+    ngx_xmpp_session_t  *xs;
 
     pool = ngx_create_pool(NGX_XMPP_SESSION_POOL, w->log);
     if (pool == NULL) {
@@ -65,24 +101,24 @@ ngx_xmpp_session_create(ngx_xmpp_stream_t *st, ngx_str_t *local,
 
     xs->pool = pool;
     xs->worker = w;
-    xs->host = st->host;
-    xs->stream = st;
-    xs->lifetime = st->lifetime;
+    xs->host = host;
+    xs->flags.data = xs->flag;
 
-    if (ngx_xmpp_jid_make(pool, local, &st->host->name, resource, &xs->jid)
+    if (ngx_xmpp_jid_make(pool, local, &host->name, resource, &xs->jid)
         != NGX_OK)
     {
         goto failed;
     }
 
-    xs->sid.data = ngx_pnalloc(pool, NGX_XMPP_SID_MAX);
+    xs->sid.len = sid->len;
+    xs->sid.data = ngx_pnalloc(pool, sid->len + NGX_XMPP_SESSION_OWN_LEN);
+
     if (xs->sid.data == NULL) {
         goto failed;
     }
 
-    p = ngx_cpymem(xs->sid.data, w->boot, sizeof(w->boot));
-    p = ngx_sprintf(p, ".%xL", ++w->sessions);
-    xs->sid.len = p - xs->sid.data;
+    p = ngx_cpymem(xs->sid.data, sid->data, sid->len);
+    ngx_memcpy(p, NGX_XMPP_SESSION_OWN, NGX_XMPP_SESSION_OWN_LEN);
 
     if (ngx_xmpp_store_tag(pool, &xs->jid.bare, &tag) != NGX_OK) {
         goto failed;
@@ -136,9 +172,15 @@ ngx_xmpp_session_bind(ngx_xmpp_session_t *xs,
 void
 ngx_xmpp_session_subscribed(ngx_xmpp_session_t *xs, ngx_int_t rc)
 {
+    if (xs->take) {
+        ngx_xmpp_take_subscribed(xs->take, rc);
+        return;
+    }
+
     if (!xs->waiting) {
         if (rc == NGX_OK) {
-            ngx_xmpp_session_reassert(xs);
+            xs->deaf = 1;
+            ngx_xmpp_session_catch_up(xs);
         }
 
         return;
@@ -155,6 +197,49 @@ ngx_xmpp_session_subscribed(ngx_xmpp_session_t *xs, ngx_int_t rc)
     }
 
     ngx_xmpp_session_bound(xs, NGX_ERROR);
+}
+
+
+/*
+ * What rings from now on is newer than what was missed, and waits for that, as
+ * long as Redis may take to answer.  A write that is under way may have been
+ * answered before the subscription was.
+ */
+
+void
+ngx_xmpp_session_catch_up(ngx_xmpp_session_t *xs)
+{
+    if (xs->epoch == 0 || xs->ending || xs->displaced || xs->handed) {
+        return;
+    }
+
+    xs->behind = 1;
+
+    if (!xs->catching_up) {
+        xs->catching_up = 1;
+        ngx_xmpp_session_hold(xs);
+    }
+
+    if (xs->write) {
+        xs->stale = 1;
+        return;
+    }
+
+    ngx_xmpp_session_reassert(xs);
+
+    if (xs->write == NULL) {
+        ngx_xmpp_session_caught_up(xs);
+    }
+}
+
+
+static void
+ngx_xmpp_session_caught_up(ngx_xmpp_session_t *xs)
+{
+    if (xs->catching_up) {
+        xs->catching_up = 0;
+        ngx_xmpp_session_release(xs);
+    }
 }
 
 
@@ -179,7 +264,8 @@ ngx_xmpp_session_write(ngx_xmpp_session_t *xs,
         return NGX_ERROR;
     }
 
-    pkt = ngx_xmpp_session_unavailable(xs, &xs->jid.bare);
+    pkt = ngx_xmpp_packet_unavailable(xs->worker->log, &xs->jid.full,
+                                      &xs->jid.bare);
     p = ngx_pnalloc(pool, NGX_INT_T_LEN);
 
     if (pkt == NULL || p == NULL) {
@@ -205,6 +291,7 @@ ngx_xmpp_session_write(ngx_xmpp_session_t *xs,
     boot.data = xs->worker->boot;
 
     ngx_xmpp_session_record(xs, &ss);
+    ngx_xmpp_heartbeat_list(xs);
 
     xscf = ngx_xmpp_host_conf(xs->host, ngx_xmpp_module);
 
@@ -239,14 +326,19 @@ ngx_xmpp_session_bind_done(void *data, ngx_xmpp_store_result_t *res)
 
     ngx_xmpp_session_written(xs);
 
-    /* what failed may still have run: the record ends with the session */
+    /*
+     * What failed may still have run, and so may the first try of what is
+     * refused by now: the record ends with the session.
+     */
 
-    xs->recorded = (res->rc == NGX_OK || res->rc == NGX_ERROR);
+    xs->recorded = (res->rc == NGX_OK || res->rc == NGX_ERROR
+                    || ngx_xmpp_session_disabled(res));
 
     if (res->rc == NGX_OK) {
         xs->epoch = res->epoch;
 
         ngx_xmpp_session_heard(xs, res->number);
+        ngx_xmpp_block_bound(xs->account, res);
 
         /* two were bound at once, and the other's bell came first */
 
@@ -255,9 +347,57 @@ ngx_xmpp_session_bind_done(void *data, ngx_xmpp_store_result_t *res)
             ngx_xmpp_session_bound(xs, NGX_DECLINED);
             return;
         }
+
+        ngx_xmpp_session_displaced(xs, res);
+        ngx_xmpp_session_renew(xs);
     }
 
     ngx_xmpp_session_bound(xs, res->rc == NGX_AGAIN ? NGX_ERROR : res->rc);
+}
+
+
+/*
+ * Whose resource or place it took is told to contacts by the winner
+ * (cluster.md, rule 4), before presence of its own: the reply has pairs of a
+ * resource and a sid.  The record of the session's own resource goes on.  An
+ * empty resource is none: messages were kept while the record was lost.
+ */
+
+static void
+ngx_xmpp_session_displaced(ngx_xmpp_session_t *xs,
+    ngx_xmpp_store_result_t *res)
+{
+    size_t               i;
+    redisReply         **r;
+    ngx_xmpp_leaving_t   l;
+
+    r = res->reply->element;
+
+    for (i = 3; i + 1 < res->reply->elements; i += 2) {
+
+        if (r[i]->type != REDIS_REPLY_STRING
+            || r[i + 1]->type != REDIS_REPLY_STRING)
+        {
+            continue;
+        }
+
+        if (r[i]->len == 0) {
+            ngx_xmpp_inbox_begin(xs);
+            continue;
+        }
+
+        ngx_memzero(&l, sizeof(ngx_xmpp_leaving_t));
+
+        l.bare = xs->jid.bare;
+        l.resource.data = (u_char *) r[i]->str;
+        l.resource.len = r[i]->len;
+        l.sid.data = (u_char *) r[i + 1]->str;
+        l.sid.len = r[i + 1]->len;
+        l.epoch = res->epoch;
+        l.held = ngx_xmpp_str_eq(&l.sid, &xs->sid);
+
+        (void) ngx_xmpp_leave(xs->worker, &l);
+    }
 }
 
 
@@ -299,12 +439,10 @@ ngx_xmpp_session_written(ngx_xmpp_session_t *xs)
 static void
 ngx_xmpp_session_bound(ngx_xmpp_session_t *xs, ngx_int_t rc)
 {
-    ngx_xmpp_out_t  *out;
-
     xs->waiting = 0;
 
     if (xs->ending) {
-        ngx_xmpp_session_finish(xs);
+        ngx_xmpp_session_idle(xs);
         return;
     }
 
@@ -312,95 +450,45 @@ ngx_xmpp_session_bound(ngx_xmpp_session_t *xs, ngx_int_t rc)
         ngx_xmpp_feature_event(xs, NGX_XMPP_EVENT_BIND);
     }
 
+    /* what came before the answer waits for it */
+
+    ngx_xmpp_session_hold(xs);
+
     xs->bound(xs, rc);
 
-    while (rc == NGX_OK && xs->early) {
-        out = xs->early;
-        xs->early = out->next;
-
-        ngx_xmpp_session_output(xs, out->packet);
-        ngx_xmpp_packet_release(out->packet);
-        ngx_free(out);
+    if (rc == NGX_OK) {
+        ngx_xmpp_session_release(xs);
     }
 }
 
 
-static void
+/* the session as the store wants it; points into *xs */
+
+void
 ngx_xmpp_session_record(ngx_xmpp_session_t *xs, ngx_xmpp_store_session_t *ss)
 {
     ss->tag = &xs->account->sn.str;
     ss->resource = &xs->jid.resource;
     ss->sid = &xs->sid;
+    ss->flags = &xs->flags;
     ss->epoch = xs->epoch;
+    ss->boot.len = 0;
+    ss->created = xs->created;
     ss->lifetime = xs->lifetime;
 }
 
 
-/* "<presence type='unavailable' .../>" of this resource; NULL: no memory */
-
-ngx_xmpp_packet_t *
-ngx_xmpp_session_unavailable(ngx_xmpp_session_t *xs, ngx_str_t *to)
-{
-    u_char             *p;
-    size_t              len;
-    ngx_xmpp_packet_t  *pkt;
-
-    len = sizeof("<presence xmlns='jabber:client' type='unavailable' "
-                 "from='' to=''/>") - 1
-          + ngx_xmpp_xml_escape_size(&xs->jid.full)
-          + ngx_xmpp_xml_escape_size(to);
-
-    pkt = ngx_xmpp_packet_alloc(xs->worker->log, len);
-    if (pkt == NULL) {
-        return NULL;
-    }
-
-    p = ngx_cpymem(pkt->data,
-                   "<presence xmlns='jabber:client' type='unavailable' from='",
-                   sizeof("<presence xmlns='jabber:client' "
-                          "type='unavailable' from='") - 1);
-    p = ngx_xmpp_xml_escape(p, &xs->jid.full);
-    p = ngx_cpymem(p, "' to='", sizeof("' to='") - 1);
-    p = ngx_xmpp_xml_escape(p, to);
-    (void) ngx_cpymem(p, "'/>", sizeof("'/>") - 1);
-
-    return pkt;
-}
-
-
 /*
- * OUTPUT: gives a packet to the session's client, which takes a reference of
- * its own.  Without a stream it is dropped; while bind is not answered it
- * waits for that.
+ * The identity's first half of what the server sends in the session's name,
+ * xs->own being the second: xs->counter has the stanzas of its client, and
+ * nothing else (XEP-0198, 4).  *sid lives as long as *xs.
  */
 
 void
-ngx_xmpp_session_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt)
+ngx_xmpp_session_own(ngx_xmpp_session_t *xs, ngx_str_t *sid)
 {
-    ngx_xmpp_out_t  *out, **last;
-
-    if (xs->stream == NULL || xs->stream->state == NGX_XMPP_ST_CLOSED) {
-        return;
-    }
-
-    if (xs->stream->state == NGX_XMPP_ST_BOUND) {
-        xs->stream->stanzas_sent++;
-        (void) xs->stream->transport->send(xs->stream, pkt);
-        return;
-    }
-
-    out = ngx_alloc(sizeof(ngx_xmpp_out_t), xs->worker->log);
-    if (out == NULL) {
-        return;
-    }
-
-    out->packet = pkt;
-    out->next = NULL;
-    pkt->refs++;
-
-    for (last = &xs->early; *last; last = &(*last)->next) { /* void */ }
-
-    *last = out;
+    sid->data = xs->sid.data;
+    sid->len = xs->sid.len + NGX_XMPP_SESSION_OWN_LEN;
 }
 
 
@@ -414,16 +502,14 @@ ngx_xmpp_session_fence(ngx_xmpp_session_t *xs, uint64_t epoch)
         return;
     }
 
-    if (epoch <= xs->epoch || xs->displaced) {
+    if (epoch <= xs->epoch || xs->displaced || xs->handed) {
         return;
     }
 
     xs->displaced = 1;
 
-    if (xs->stream) {
-        xs->stream->transport->close(xs->stream, NGX_XMPP_SE_CONFLICT,
-                                     "replaced by a new session");
-    }
+    ngx_xmpp_session_close(xs, NGX_XMPP_SE_CONFLICT,
+                           "replaced by a new session");
 }
 
 
@@ -467,100 +553,6 @@ ngx_xmpp_session_set_ctx(ngx_xmpp_session_t *xs, ngx_module_t *module,
 
 
 /*
- * The stream is gone or going.  The session ends as soon as nothing is in
- * flight any more; it is not freed before this event-loop turn ends.
- */
-
-void
-ngx_xmpp_session_end(ngx_xmpp_session_t *xs)
-{
-    xs->stream = NULL;
-
-    if (xs->ending) {
-        return;
-    }
-
-    xs->ending = 1;
-
-    if (xs->stanza || xs->write || (xs->waiting && xs->account->req)) {
-        return;
-    }
-
-    ngx_xmpp_session_finish(xs);
-}
-
-
-static void
-ngx_xmpp_session_finish(ngx_xmpp_session_t *xs)
-{
-    ngx_str_t                  gone;
-    ngx_xmpp_packet_t         *pkt;
-    ngx_xmpp_store_session_t   ss;
-
-    if (xs->epoch && !xs->displaced) {
-        ngx_xmpp_feature_event(xs, NGX_XMPP_EVENT_UNBIND);
-    }
-
-    if (xs->recorded && !xs->displaced) {
-        pkt = ngx_xmpp_session_unavailable(xs, &xs->jid.bare);
-
-        if (pkt != NULL) {
-            gone.len = pkt->len;
-            gone.data = pkt->data;
-
-            ngx_xmpp_session_record(xs, &ss);
-            ngx_xmpp_store_unbind(xs->worker->store, &ss, &gone);
-            ngx_xmpp_packet_release(pkt);
-        }
-    }
-
-    ngx_queue_remove(&xs->queue);
-    ngx_xmpp_registry_leave(xs->account);
-    xs->account = NULL;
-
-    ngx_queue_insert_tail(&xs->worker->ended, &xs->posted);
-    ngx_xmpp_worker_post(xs->worker);
-}
-
-
-/* called by the worker when nothing on the stack can hold the session */
-
-void
-ngx_xmpp_session_free(ngx_xmpp_session_t *xs)
-{
-    ngx_xmpp_out_t     *out;
-    ngx_xmpp_worker_t  *w;
-
-    w = xs->worker;
-    w->nsessions--;
-
-    while (xs->early) {
-        out = xs->early;
-        xs->early = out->next;
-
-        ngx_xmpp_packet_release(out->packet);
-        ngx_free(out);
-    }
-
-    ngx_destroy_pool(xs->pool);
-    ngx_xmpp_worker_trim(w);
-}
-
-
-/* what an ending session had in flight was answered */
-
-void
-ngx_xmpp_session_idle(ngx_xmpp_session_t *xs)
-{
-    if (xs->ending && xs->stanza == NULL && xs->write == NULL
-        && !xs->waiting)
-    {
-        ngx_xmpp_session_finish(xs);
-    }
-}
-
-
-/*
  * Redis may have lost the record, or the worker a bell: the record is put back
  * with the same epoch, unless a higher one holds the resource by now, or the
  * account is gone: then the session ends.
@@ -569,16 +561,28 @@ ngx_xmpp_session_idle(ngx_xmpp_session_t *xs)
 void
 ngx_xmpp_session_reassert(ngx_xmpp_session_t *xs)
 {
-    if (xs->epoch == 0 || xs->ending || xs->displaced || xs->write) {
+    if (xs->epoch == 0 || xs->ending || xs->displaced || xs->handed
+        || xs->take || xs->write)
+    {
         return;
     }
 
-    if (ngx_xmpp_session_write(xs, ngx_xmpp_session_reassert_done)
-        != NGX_OK)
-    {
+    if (ngx_xmpp_session_write(xs, ngx_xmpp_session_reassert_done) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, xs->worker->log, 0,
                       "xmpp could not put the record of \"%V\" back",
                       &xs->jid.full);
+    }
+}
+
+
+/* what was just written has a boot id that this worker has no more */
+
+static void
+ngx_xmpp_session_renew(ngx_xmpp_session_t *xs)
+{
+    if (xs->stale) {
+        xs->stale = 0;
+        ngx_xmpp_session_reassert(xs);
     }
 }
 
@@ -588,6 +592,8 @@ ngx_xmpp_session_reassert_done(void *data, ngx_xmpp_store_result_t *res)
 {
     ngx_xmpp_session_t *xs = data;
 
+    ngx_uint_t  disabled;
+
     ngx_xmpp_session_written(xs);
 
     if (xs->ending) {
@@ -595,7 +601,23 @@ ngx_xmpp_session_reassert_done(void *data, ngx_xmpp_store_result_t *res)
         return;
     }
 
+    if (res->rc == NGX_OK) {
+        if (xs->behind && !xs->stale) {
+            ngx_xmpp_session_missed(xs, res->number);
+        }
+
+        ngx_xmpp_block_bound(xs->account, res);
+        ngx_xmpp_session_displaced(xs, res);
+        ngx_xmpp_detach_put_back(xs);
+    }
+
     if (res->rc != NGX_DECLINED) {
+        ngx_xmpp_session_renew(xs);
+
+        if (xs->write == NULL) {
+            ngx_xmpp_session_caught_up(xs);
+        }
+
         return;
     }
 
@@ -604,12 +626,59 @@ ngx_xmpp_session_reassert_done(void *data, ngx_xmpp_store_result_t *res)
         return;
     }
 
-    /* the account was removed while Redis could not tell us */
+    /*
+     * The account was removed while Redis could not tell us, or disabled:
+     * then there is a record, and contacts hear of the end as of any.
+     */
 
-    xs->displaced = 1;
+    disabled = ngx_xmpp_session_disabled(res);
 
-    if (xs->stream) {
-        xs->stream->transport->close(xs->stream, NGX_XMPP_SE_NOT_AUTHORIZED,
-                                     "the account was removed");
+    xs->displaced = !disabled;
+
+    ngx_xmpp_session_close(xs, NGX_XMPP_SE_NOT_AUTHORIZED,
+                           disabled ? "the account was disabled"
+                                    : "the account was removed");
+}
+
+
+/*
+ * All bells up to this number may have been missed.  What is kept is in the
+ * inbox; presence is asked again, if anything rang at all.
+ */
+
+static void
+ngx_xmpp_session_missed(ngx_xmpp_session_t *xs, uint64_t number)
+{
+    ngx_xmpp_account_t  *a;
+
+    a = xs->account;
+
+    xs->behind = 0;
+
+    if (xs->deaf && a->heard && number > a->heard) {
+        ngx_xmpp_snapshot(xs);
     }
+
+    xs->deaf = 0;
+    a->missed = ngx_max(a->missed, number);
+}
+
+
+/* why the record was not written */
+
+static ngx_uint_t
+ngx_xmpp_session_disabled(ngx_xmpp_store_result_t *res)
+{
+    redisReply  *first;
+
+    if (res->rc != NGX_DECLINED || res->reply == NULL
+        || res->reply->type != REDIS_REPLY_ARRAY || res->reply->elements == 0)
+    {
+        return 0;
+    }
+
+    first = res->reply->element[0];
+
+    return first->type == REDIS_REPLY_STRING
+           && ngx_strcmp(first->str, "disabled") == 0;
 }

@@ -1,6 +1,5 @@
 /*
- * Stanzas: what a client may send (RFC 6120, 8), and the replies that the
- * server makes.
+ * Stanzas: what a client may send (RFC 6120, 8).
  *
  *     input --> from is ours, or the stream ends (8.1.2.1)
  *           --> kind and type (8.2.3; RFC 6121, 4.7.1, 5.2.2)
@@ -8,24 +7,19 @@
  *           --> stamped with the full JID and the stream's language
  *           --> run through its phases (ngx_xmpp_phase.c)
  *
- * A fault of the stanza is answered by a stanza error, one of the sender's
- * address by a stream error.
+ * A fault of the stanza is answered by a stanza error (ngx_xmpp_reply.c), one
+ * of the sender's address by a stream error.
  *
  * A stanza and its tree live in a pool that goes back to the worker when the
- * stanza is done; the session has one in flight at most, and holds it.  After
- * stamping it is read-only.
+ * stanza is done; the session counts those in flight.  After stamping it is
+ * read-only.
  */
 
 
 #include "ngx_xmpp.h"
 
 
-typedef struct {
-    ngx_str_t         name;
-    const char       *type;        /* RFC 6120, 8.3.2 */
-} ngx_xmpp_stanza_condition_t;
-
-
+static ngx_int_t ngx_xmpp_stanza_prepare(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_stanza_kind(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_stanza_iq(ngx_xmpp_stanza_t *stz, ngx_str_t *type);
 static ngx_int_t ngx_xmpp_stanza_index(const ngx_str_t *names,
@@ -36,48 +30,23 @@ static ngx_int_t ngx_xmpp_stanza_presence(ngx_xmpp_stanza_t *stz,
 static ngx_int_t ngx_xmpp_stanza_from(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_stanza_to(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_stanza_stamp(ngx_xmpp_stanza_t *stz);
-static ngx_xmpp_xml_t *ngx_xmpp_stanza_answer(ngx_xmpp_stanza_t *stz,
-    const char *type);
-
-
-/* in the order of ngx_xmpp_condition_e */
-
-static ngx_xmpp_stanza_condition_t  ngx_xmpp_stanza_conditions[] = {
-    { ngx_null_string, NULL },
-    { ngx_string("bad-request"), "modify" },
-    { ngx_string("conflict"), "cancel" },
-    { ngx_string("feature-not-implemented"), "cancel" },
-    { ngx_string("forbidden"), "auth" },
-    { ngx_string("internal-server-error"), "wait" },
-    { ngx_string("item-not-found"), "cancel" },
-    { ngx_string("jid-malformed"), "modify" },
-    { ngx_string("not-acceptable"), "modify" },
-    { ngx_string("not-allowed"), "cancel" },
-    { ngx_string("not-authorized"), "auth" },
-    { ngx_string("policy-violation"), "modify" },
-    { ngx_string("remote-server-not-found"), "cancel" },
-    { ngx_string("resource-constraint"), "wait" },
-    { ngx_string("service-unavailable"), "cancel" }
-};
-
-
-static ngx_str_t  ngx_xmpp_stanza_error = ngx_string("error");
 
 
 /*
  * Takes a complete stanza of a bound session, and its pool.  NGX_OK: it is
- * done; NGX_AGAIN: it is in flight, the stream is resumed later; NGX_DONE:
- * the stream closes.
+ * done, or in a batch that is open; NGX_AGAIN: it is in flight, the stream is
+ * resumed later; NGX_DONE: the stream closes.
  */
 
 ngx_int_t
 ngx_xmpp_stanza_input(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_xmpp_xml_t *e)
 {
-    ngx_int_t            rc;
     ngx_xmpp_stanza_t   *stz;
+    ngx_xmpp_worker_t   *w;
     ngx_xmpp_session_t  *xs;
 
+    w = st->worker;
     xs = st->session;
 
     stz = ngx_pcalloc(pool, sizeof(ngx_xmpp_stanza_t));
@@ -98,8 +67,52 @@ ngx_xmpp_stanza_input(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
         return NGX_DONE;
     }
 
-    xs->stanza = stz;
     st->parked = 1;
+    xs->flight++;
+
+    stz->fault = ngx_xmpp_stanza_prepare(stz);
+
+    if (w->batch && (stz->fault || !ngx_xmpp_batch_fits(stz))) {
+        ngx_xmpp_batch_send(w);
+
+        if (xs->flight > 1) {
+            xs->held = stz;
+            return NGX_AGAIN;
+        }
+    }
+
+    ngx_xmpp_stanza_begin(stz);
+
+    /* what is in flight but not in the batch cannot be overtaken */
+
+    if (w->batch && (ngx_xmpp_batch_full(w) || xs->flight != w->batch_n)) {
+        ngx_xmpp_batch_send(w);
+    }
+
+    return (st->parked && w->batch == NULL) ? NGX_AGAIN : NGX_OK;
+}
+
+
+/* nothing that it has to wait for is in flight any more */
+
+void
+ngx_xmpp_stanza_begin(ngx_xmpp_stanza_t *stz)
+{
+    if (stz->fault) {
+        ngx_xmpp_stanza_resume(stz, stz->fault);
+
+    } else {
+        ngx_xmpp_stanza_run(stz);
+    }
+}
+
+
+/* NGX_OK or a stanza error condition */
+
+static ngx_int_t
+ngx_xmpp_stanza_prepare(ngx_xmpp_stanza_t *stz)
+{
+    ngx_int_t  rc;
 
     rc = ngx_xmpp_stanza_kind(stz);
 
@@ -111,14 +124,16 @@ ngx_xmpp_stanza_input(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
         rc = ngx_xmpp_stanza_stamp(stz);
     }
 
-    if (rc == NGX_OK) {
-        ngx_xmpp_stanza_run(stz);
-
-    } else {
-        ngx_xmpp_stanza_resume(stz, rc);
+    if (rc == NGX_OK && !(stz->mask & NGX_XMPP_IQ)) {
+        ngx_xmpp_forged_strip(stz);
     }
 
-    return st->parked ? NGX_AGAIN : NGX_OK;
+    if (rc == NGX_OK && (stz->mask & NGX_XMPP_MESSAGE)) {
+        ngx_xmpp_carbon_prepare(stz);
+        ngx_xmpp_inbox_prepare(stz);
+    }
+
+    return rc;
 }
 
 
@@ -425,141 +440,4 @@ ngx_xmpp_xml_t *
 ngx_xmpp_stanza_payload(ngx_xmpp_stanza_t *stz)
 {
     return ngx_xmpp_xml_child(stz->xml, NULL, NULL);
-}
-
-
-/* an answer's root: addresses turned around; NULL: no memory */
-
-static ngx_xmpp_xml_t *
-ngx_xmpp_stanza_answer(ngx_xmpp_stanza_t *stz, const char *type)
-{
-    ngx_str_t        value, *id, *to;
-    ngx_xmpp_xml_t  *e;
-
-    e = ngx_xmpp_xml_create(stz->pool, &stz->xml->name, &ngx_xmpp_ns_client);
-    if (e == NULL) {
-        return NULL;
-    }
-
-    value.data = (u_char *) type;
-    value.len = ngx_strlen(type);
-
-    if (ngx_xmpp_xml_set(stz->pool, e, "type", &value) != NGX_OK) {
-        return NULL;
-    }
-
-    /* an address that could not be prepared goes back as it came */
-
-    to = stz->has_to ? &stz->to.full : ngx_xmpp_xml_attr(stz->xml, "to");
-
-    if (to != NULL
-        && ngx_xmpp_xml_set(stz->pool, e, "from", to) != NGX_OK)
-    {
-        return NULL;
-    }
-
-    if (ngx_xmpp_xml_set(stz->pool, e, "to", &stz->session->jid.full)
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    id = ngx_xmpp_xml_attr(stz->xml, "id");
-
-    if (id != NULL && ngx_xmpp_xml_set(stz->pool, e, "id", id) != NGX_OK) {
-        return NULL;
-    }
-
-    return e;
-}
-
-
-/*
- * Answers an iq request; payload (may be NULL) is a detached element of
- * stz->pool.  Returns what a handler returns: NGX_OK or NGX_ERROR.
- */
-
-ngx_int_t
-ngx_xmpp_reply(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *payload)
-{
-    ngx_xmpp_xml_t     *e;
-    ngx_xmpp_packet_t  *pkt;
-
-    e = ngx_xmpp_stanza_answer(stz, "result");
-    if (e == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (payload) {
-        ngx_xmpp_xml_append(e, payload);
-    }
-
-    pkt = ngx_xmpp_packet_xml(stz->session->worker->log, e);
-    if (pkt == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_xmpp_session_output(stz->session, pkt);
-    ngx_xmpp_packet_release(pkt);
-
-    return NGX_OK;
-}
-
-
-/*
- * Answers with a stanza error (RFC 6120, 8.3).  Errors and results are never
- * answered (8.3.1), nor is presence that tells or takes away a subscription.
- * NGX_OK or NGX_ERROR.
- */
-
-ngx_int_t
-ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition)
-{
-    ngx_str_t                     value;
-    ngx_xmpp_xml_t               *e, *error;
-    ngx_xmpp_packet_t            *pkt;
-    ngx_xmpp_stanza_condition_t  *cond;
-
-    if (stz->type == NGX_XMPP_TYPE_ERROR
-        || (stz->mask & (NGX_XMPP_IQ_RESULT|NGX_XMPP_IQ_ERROR)))
-    {
-        return NGX_OK;
-    }
-
-    if (condition <= 0 || condition >= NGX_XMPP_E_CONDITIONS) {
-        condition = NGX_XMPP_E_INTERNAL_SERVER_ERROR;
-    }
-
-    cond = &ngx_xmpp_stanza_conditions[condition];
-
-    e = ngx_xmpp_stanza_answer(stz, "error");
-    if (e == NULL) {
-        return NGX_ERROR;
-    }
-
-    error = ngx_xmpp_xml_add(stz->pool, e, &ngx_xmpp_stanza_error, NULL);
-    if (error == NULL) {
-        return NGX_ERROR;
-    }
-
-    value.data = (u_char *) cond->type;
-    value.len = ngx_strlen(cond->type);
-
-    if (ngx_xmpp_xml_set(stz->pool, error, "type", &value) != NGX_OK
-        || ngx_xmpp_xml_add(stz->pool, error, &cond->name,
-                            &ngx_xmpp_ns_stanzas)
-           == NULL)
-    {
-        return NGX_ERROR;
-    }
-
-    pkt = ngx_xmpp_packet_xml(stz->session->worker->log, e);
-    if (pkt == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_xmpp_session_output(stz->session, pkt);
-    ngx_xmpp_packet_release(pkt);
-
-    return NGX_OK;
 }

@@ -56,6 +56,16 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     ngx_queue_init(&w->dirty);
     ngx_queue_init(&w->ready);
     ngx_queue_init(&w->ended);
+    ngx_queue_init(&w->detached);
+    ngx_queue_init(&w->bounces);
+    ngx_queue_init(&w->tells);
+    ngx_queue_init(&w->leaves);
+    ngx_queue_init(&w->blocks);
+    ngx_queue_init(&w->leaving);
+    ngx_queue_init(&w->returns);
+    ngx_queue_init(&w->snapshots);
+    ngx_queue_init(&w->removals);
+    ngx_queue_init(&w->removing);
 
     w->recv = ngx_palloc(cycle->pool, NGX_XMPP_RECV_SIZE);
     w->send = ngx_palloc(cycle->pool, NGX_XMPP_RECV_SIZE);
@@ -79,6 +89,20 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     w->again.data = w;
     w->again.log = cycle->log;
     w->again.cancelable = 1;
+
+    w->again_leave.handler = ngx_xmpp_leave_again_handler;
+    w->again_leave.data = w;
+    w->again_leave.log = cycle->log;
+    w->again_leave.cancelable = 1;
+
+    w->again_remove.handler = ngx_xmpp_remove_again_handler;
+    w->again_remove.data = w;
+    w->again_remove.log = cycle->log;
+    w->again_remove.cancelable = 1;
+
+    if (ngx_xmpp_heartbeat_init(w, xmcf->heartbeat) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     w->store = ngx_xmpp_store_create(cycle->pool, cycle->log, &xmcf->store,
                                      ngx_xmpp_registry_doorbell,
@@ -118,6 +142,14 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
         ngx_xmpp_drain_stop(w);
     }
 
+    ngx_xmpp_leave_exit(w);
+    ngx_xmpp_remove_exit(w);
+    ngx_xmpp_block_exit(w);
+    ngx_xmpp_heartbeat_exit(w);
+    ngx_xmpp_return_exit(w);
+    ngx_xmpp_snapshot_exit(w);
+    ngx_xmpp_bounce_exit(w);
+
     if (w->hook) {
         ngx_close_connection(w->hook);
         w->hook = NULL;
@@ -126,6 +158,8 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     while (w->npools) {
         ngx_destroy_pool(w->pools[--w->npools]);
     }
+
+    ngx_xmpp_parser_spare(&w->spare);
 }
 
 
@@ -226,6 +260,8 @@ ngx_xmpp_worker_posted_handler(ngx_event_t *ev)
     while (!ngx_queue_empty(&w->dirty)) {
         q = ngx_queue_head(&w->dirty);
         st = ngx_queue_data(q, ngx_xmpp_stream_t, dirty);
+
+        ngx_xmpp_ack_flush(st);
 
         ngx_queue_remove(q);
         st->is_dirty = 0;

@@ -2,6 +2,8 @@
 /*
  * xmppctl: arguments, commands and help.
  *
+ *     options --> command of the table --> settings --> its handler --> status
+ *
  * Where Redis is comes from nginx.conf, so that the tool and the server never
  * mean different ones, or from -r.  Which domains there are comes from
  * nginx.conf alone; with -r and no -c, every domain is taken.
@@ -71,10 +73,42 @@ static const ngx_xmpp_ctl_command_t  ngx_xmpp_ctl_commands[] = {
       "remove an account and end its sessions",
       "Removes the account JID and ends its sessions on every host.\n" },
 
+    { "disable", "JID", 1, 1, 0, ngx_xmpp_ctl_disable,
+      "let nobody log in to an account",
+      "Refuses all logins to the account JID and ends its sessions on every\n"
+      "host; all that it has stays.\n" },
+
+    { "enable", "JID", 1, 1, 0, ngx_xmpp_ctl_enable,
+      "let its user log in again",
+      "Allows logins to the account JID again.\n" },
+
     { "users", "[DOMAIN]", 0, 1, 0, ngx_xmpp_ctl_users,
       "list accounts",
       "Lists the accounts of DOMAIN, or of all domains in nginx.conf, sorted,\n"
-      "one in a line.\n" },
+      "one in a line, with \"disabled\" behind those that are.\n" },
+
+    { "sessions", "[JID|DOMAIN]", 0, 1, 0, ngx_xmpp_ctl_sessions,
+      "list who is online",
+      "Lists the sessions of an account, of a DOMAIN, or of all domains in\n"
+      "nginx.conf, one in a line: since when it is bound, its priority (\"-\"\n"
+      "when it is not available), its worker, and its address.\n" },
+
+    { "kick", "JID", 1, 1, 0, ngx_xmpp_ctl_kick,
+      "end sessions",
+      "Ends the session user@domain/resource, or all of user@domain, on\n"
+      "whatever host they are.  Clients may log in again at once: see passwd,\n"
+      "disable and deluser.\n" },
+
+    { "announce", "DOMAIN TEXT", 2, 2, 0, ngx_xmpp_ctl_announce,
+      "tell everybody available",
+      "Sends TEXT, as a headline from DOMAIN, to all its accounts that are\n"
+      "available, with a priority of 0 or more; nobody else gets it later.\n" },
+
+    { "stats", "[DOMAIN]", 0, 1, 0, ngx_xmpp_ctl_stats,
+      "count accounts and sessions",
+      "Counts the accounts of DOMAIN, or of all domains in nginx.conf, those\n"
+      "of them that are online, their sessions, and how many of these are\n"
+      "available.\n" },
 
     { "failures", "JID|ADDRESS", 1, 1, 0, ngx_xmpp_ctl_failures,
       "show how many logins have failed",
@@ -102,7 +136,8 @@ static const char  ngx_xmpp_ctl_help_options[] =
     "                  domains are served (" NGX_XMPP_CTL_DEFAULT_CONF ")\n"
     "  -r URL          Redis: unix:/path, redis:host[:port] or\n"
     "                  redis://[[user][:password]@]host[:port][/db], rediss\n"
-    "                  for TLS;\n"
+    "                  for TLS; sentinel:host:port,host:port/name as in\n"
+    "                  xmpp_redis;\n"
     "                  no nginx.conf is read unless -c is there, too\n"
     "  -u USER         of Redis, instead of the one of nginx.conf or the URL\n"
     "  -P FILE         with that user's password, as one line\n"
@@ -364,6 +399,8 @@ ngx_xmpp_ctl_settings(ngx_xmpp_ctl_t *ctl)
         ctl->db_set = 0;
         ctl->redis_user.len = 0;
         ctl->password_file = NULL;
+        ctl->sentinel_user.len = 0;
+        ctl->sentinel_password_file = NULL;
     }
 
     /* a password of nginx.conf is that of the servers' user */
@@ -450,7 +487,7 @@ ngx_xmpp_ctl_help(const ngx_xmpp_ctl_command_t *cmd)
                   "Commands:\n");
 
     for (c = ngx_xmpp_ctl_commands; c->name; c++) {
-        (void) printf("  %-8s %-11s %s\n", c->name, c->operands, c->line);
+        (void) printf("  %-8s %-12s %s\n", c->name, c->operands, c->line);
     }
 
     (void) printf("%s%s%s", ngx_xmpp_ctl_help_options,

@@ -7,8 +7,12 @@
  *   ngx_xmpp_ctl_conf.c      what nginx.conf tells: Redis, prefix, domains
  *   ngx_xmpp_ctl_conf_redis.c  of it, the directives of Redis
  *   ngx_xmpp_ctl_redis.c     connection, commands, keys
+ *   ngx_xmpp_ctl_sentinel.c  where the master is, as sentinels say
  *   ngx_xmpp_ctl_tls.c       the same by TLS
- *   ngx_xmpp_ctl_account.c   adduser, passwd, deluser, users
+ *   ngx_xmpp_ctl_account.c   adduser, passwd, disable, enable
+ *   ngx_xmpp_ctl_remove.c    deluser
+ *   ngx_xmpp_ctl_list.c      users; which accounts a command is about
+ *   ngx_xmpp_ctl_session.c   sessions, kick, announce, stats
  *   ngx_xmpp_ctl_failures.c  failures, unblock
  *   ngx_xmpp_ctl_ping.c      ping
  *   ngx_xmpp_ctl_password.c  prompt or stdin
@@ -70,6 +74,8 @@ typedef struct {
     ngx_str_t              redis_url;
     ngx_str_t              redis_user;
     const char            *password_file;
+    ngx_str_t              sentinel_user;
+    const char            *sentinel_password_file;
     ngx_uint_t             tls;            /* of the URL */
     ngx_uint_t             insecure;       /* xmpp_redis_ssl_verify off */
     const char            *ssl_name;       /* NULL: the host of the URL */
@@ -85,6 +91,27 @@ typedef struct {
     redisContext          *redis;
     ngx_xmpp_ctl_tls_t    *secure;         /* NULL: no TLS */
 } ngx_xmpp_ctl_t;
+
+
+/* an address of Redis, as it is written */
+typedef struct {
+    ngx_str_t              path;           /* a unix socket, or: */
+    ngx_str_t              host;
+    int                    port;
+    ngx_str_t              sentinels;      /* "host:port,host:port", or: none */
+    ngx_str_t              master;         /* the name that they know */
+
+    ngx_str_t              user;
+    ngx_str_t              password;
+} ngx_xmpp_ctl_url_t;
+
+
+/* strings in growing arrays of the pool */
+typedef struct {
+    ngx_str_t             *elts;
+    size_t                 n;
+    size_t                 nalloc;
+} ngx_xmpp_ctl_list_t;
 
 
 /* says "xmppctl: ..." on stderr, and returns status */
@@ -118,6 +145,20 @@ int ngx_xmpp_ctl_password_file(ngx_xmpp_ctl_t *ctl, const char *name,
 int ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl);
 
 /*
+ * Asks url->sentinels for url->master, and sets url->host and port; an exit
+ * status.
+ */
+int ngx_xmpp_ctl_sentinel(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url);
+
+/* host[:port] or [IPv6 address][:port]; NULL, or what is wrong */
+const char *ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
+    int port, ngx_xmpp_ctl_url_t *url);
+
+/* AUTH, if there is a password; an exit status */
+int ngx_xmpp_ctl_auth(ngx_xmpp_ctl_t *ctl, ngx_str_t *user,
+    ngx_str_t *password);
+
+/*
  * Sends a command and waits.  The reply is the caller's, to be freed with
  * freeReplyObject(); an error reply is a reply.  NULL: the connection broke.
  */
@@ -132,6 +173,9 @@ int ngx_xmpp_ctl_tls_start(ngx_xmpp_ctl_t *ctl, const char *host);
 redisReply *ngx_xmpp_ctl_tls_command(ngx_xmpp_ctl_t *ctl, int argc,
     const char **argv, size_t *lens);
 void ngx_xmpp_ctl_tls_end(ngx_xmpp_ctl_t *ctl);
+
+/* 1 when no worker has loaded the Functions: then there are no sessions */
+ngx_uint_t ngx_xmpp_ctl_no_function(redisReply *reply);
 
 /* says what an unexpected reply is, frees it, returns the exit status */
 int ngx_xmpp_ctl_bad_reply(redisReply *reply);
@@ -163,12 +207,40 @@ int ngx_xmpp_ctl_password(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare,
  */
 int ngx_xmpp_ctl_jid(ngx_xmpp_ctl_t *ctl, char *arg, ngx_xmpp_jid_t *jid);
 
+/* the same for one that may have a resource */
+int ngx_xmpp_ctl_full_jid(ngx_xmpp_ctl_t *ctl, char *arg, ngx_xmpp_jid_t *jid);
+
+/* prepares *domain and checks that it is served; an exit status */
+int ngx_xmpp_ctl_domain(ngx_xmpp_ctl_t *ctl, ngx_str_t *domain);
+
+/*
+ * Connects and reads the accounts of the domain arg, or, when that is NULL, of
+ * all in nginx.conf: sorted, each once.  An exit status.
+ */
+int ngx_xmpp_ctl_accounts(ngx_xmpp_ctl_t *ctl, char *arg,
+    ngx_xmpp_ctl_list_t *list);
+
+
+/* SADD or SREM of the JID in its domain's list; an exit status */
+int ngx_xmpp_ctl_member(ngx_xmpp_ctl_t *ctl, const char *command,
+    ngx_xmpp_jid_t *jid);
+
+/* write to p, which has room, text, or *s as XML; the end */
+u_char *ngx_xmpp_ctl_text(u_char *p, const char *text);
+u_char *ngx_xmpp_ctl_escape(u_char *p, ngx_str_t *s);
+
 
 /* the commands; argv[0] is the first operand; an exit status */
 int ngx_xmpp_ctl_adduser(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_passwd(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_deluser(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_disable(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_enable(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_users(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_sessions(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_kick(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_announce(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
+int ngx_xmpp_ctl_stats(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_ping(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_failures(ngx_xmpp_ctl_t *ctl, int argc, char **argv);
 int ngx_xmpp_ctl_unblock(ngx_xmpp_ctl_t *ctl, int argc, char **argv);

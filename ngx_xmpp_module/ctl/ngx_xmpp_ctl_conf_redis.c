@@ -1,8 +1,8 @@
 /*
  * The directives of nginx.conf that tell xmppctl how to reach Redis:
  *
- *   xmpp_redis URL [db=N] [user=NAME];
- *   xmpp_redis_password_file FILE;
+ *   xmpp_redis URL [db=N] [user=NAME] [sentinel_user=NAME];
+ *   xmpp_redis_password_file FILE;  xmpp_redis_sentinel_password_file FILE;
  *   xmpp_redis_prefix NAME;
  *   xmpp_redis_ssl_verify on|off;  xmpp_redis_ssl_name NAME;
  *   xmpp_redis_ssl_trusted_certificate FILE;
@@ -46,6 +46,13 @@ ngx_xmpp_ctl_conf_redis(ngx_xmpp_ctl_t *ctl, ngx_uint_t nwords,
     if (ngx_xmpp_ctl_conf_named(&words[0], "xmpp_redis_password_file")) {
         return ngx_xmpp_ctl_conf_path(ctl, &words[1], dir,
                                       &ctl->password_file);
+    }
+
+    if (ngx_xmpp_ctl_conf_named(&words[0],
+                                "xmpp_redis_sentinel_password_file"))
+    {
+        return ngx_xmpp_ctl_conf_path(ctl, &words[1], dir,
+                                      &ctl->sentinel_password_file);
     }
 
     return ngx_xmpp_ctl_conf_ssl(ctl, words, dir);
@@ -99,6 +106,7 @@ ngx_xmpp_ctl_conf_address(ngx_xmpp_ctl_t *ctl, ngx_uint_t nwords,
 
     ctl->redis_url = words[1];
     ctl->redis_user.len = 0;
+    ctl->sentinel_user.len = 0;
     ctl->db = 0;
     ctl->db_set = 0;
 
@@ -109,6 +117,14 @@ ngx_xmpp_ctl_conf_address(ngx_xmpp_ctl_t *ctl, ngx_uint_t nwords,
         if (word->len > 5 && ngx_memcmp(word->data, "user=", 5) == 0) {
             ctl->redis_user.data = word->data + 5;
             ctl->redis_user.len = word->len - 5;
+            continue;
+        }
+
+        if (word->len > 14
+            && ngx_memcmp(word->data, "sentinel_user=", 14) == 0)
+        {
+            ctl->sentinel_user.data = word->data + 14;
+            ctl->sentinel_user.len = word->len - 14;
             continue;
         }
 

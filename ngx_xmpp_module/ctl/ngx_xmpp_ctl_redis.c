@@ -6,7 +6,12 @@
  *   redis:host[:port]
  *   redis://[[user][:password]@]host[:port][/db]
  *
- * and "rediss" for TLS in the last two (ngx_xmpp_ctl_tls.c).
+ * and "rediss" for TLS in the last two (ngx_xmpp_ctl_tls.c);
+ *
+ *   sentinel:host[:port][,...]/master[/db]
+ *   sentinel://[[user][:password]@]host[:port][,...]/master[/db]
+ *
+ * and "sentinels" (ngx_xmpp_ctl_sentinel.c).
  *
  * The same forms as of the directive xmpp_redis.  IPv6 addresses are in
  * brackets; user and password may be percent-encoded.
@@ -27,22 +32,14 @@
 #define NGX_XMPP_CTL_REDIS_ARGS     32
 
 
-typedef struct {
-    ngx_str_t    path;                           /* a unix socket, or: */
-    ngx_str_t    host;
-    int          port;
-
-    ngx_str_t    user;
-    ngx_str_t    password;
-} ngx_xmpp_ctl_url_t;
-
-
 static const char *ngx_xmpp_ctl_url(ngx_xmpp_ctl_t *ctl,
     ngx_xmpp_ctl_url_t *url);
+static const char *ngx_xmpp_ctl_url_sentinels(ngx_xmpp_ctl_t *ctl,
+    ngx_str_t *rest, ngx_xmpp_ctl_url_t *url);
 static const char *ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl,
     ngx_str_t *rest, ngx_xmpp_ctl_url_t *url);
-static const char *ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl,
-    ngx_str_t *rest, ngx_xmpp_ctl_url_t *url);
+static const char *ngx_xmpp_ctl_url_db(ngx_xmpp_ctl_t *ctl, u_char *p,
+    u_char *last);
 static ngx_uint_t ngx_xmpp_ctl_prefixed(ngx_str_t *s, const char *prefix);
 static ngx_int_t ngx_xmpp_ctl_digits(u_char *p, u_char *last);
 static ngx_int_t ngx_xmpp_ctl_unescape(ngx_pool_t *pool, u_char *p,
@@ -82,6 +79,13 @@ ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
         return status;
     }
 
+    if (url.master.len) {
+        status = ngx_xmpp_ctl_sentinel(ctl, &url);
+        if (status != NGX_XMPP_CTL_OK) {
+            return status;
+        }
+    }
+
     tv.tv_sec = NGX_XMPP_CTL_REDIS_TIMEOUT;
     tv.tv_usec = 0;
 
@@ -98,12 +102,16 @@ ngx_xmpp_ctl_connect(ngx_xmpp_ctl_t *ctl)
 
     ctl->redis = c;
 
-    if (c->err) {
+    if (c->err && url.path.len) {
         return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
                                  "cannot reach Redis at %s: %s",
-                                 (char *) (url.path.len ? url.path.data
-                                                        : url.host.data),
-                                 c->errstr);
+                                 (char *) url.path.data, c->errstr);
+    }
+
+    if (c->err) {
+        return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
+                                 "cannot reach Redis at %s, port %d: %s",
+                                 (char *) url.host.data, url.port, c->errstr);
     }
 
     (void) redisSetTimeout(c, tv);
@@ -156,29 +164,14 @@ ngx_xmpp_ctl_user(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
 static int
 ngx_xmpp_ctl_setup(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
 {
+    int          status;
     u_char       number[NGX_INT_T_LEN];
-    ngx_str_t    argv[3];
-    ngx_uint_t   n;
+    ngx_str_t    argv[2];
     redisReply  *reply;
 
-    if (url->password.len) {
-        ngx_str_set(&argv[0], "AUTH");
-
-        n = 1;
-
-        if (url->user.len) {
-            argv[n++] = url->user;
-        }
-
-        argv[n++] = url->password;
-
-        reply = ngx_xmpp_ctl_command(ctl, n, argv);
-
-        if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
-            return ngx_xmpp_ctl_bad_reply(reply);
-        }
-
-        freeReplyObject(reply);
+    status = ngx_xmpp_ctl_auth(ctl, &url->user, &url->password);
+    if (status != NGX_XMPP_CTL_OK) {
+        return status;
     }
 
     if (ctl->db == 0) {
@@ -191,6 +184,39 @@ ngx_xmpp_ctl_setup(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
     argv[1].len = ngx_xmpp_scram_number(number, ctl->db) - number;
 
     reply = ngx_xmpp_ctl_command(ctl, 2, argv);
+
+    if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
+        return ngx_xmpp_ctl_bad_reply(reply);
+    }
+
+    freeReplyObject(reply);
+
+    return NGX_XMPP_CTL_OK;
+}
+
+
+int
+ngx_xmpp_ctl_auth(ngx_xmpp_ctl_t *ctl, ngx_str_t *user, ngx_str_t *password)
+{
+    ngx_str_t    argv[3];
+    ngx_uint_t   n;
+    redisReply  *reply;
+
+    if (password->len == 0) {
+        return NGX_XMPP_CTL_OK;
+    }
+
+    ngx_str_set(&argv[0], "AUTH");
+
+    n = 1;
+
+    if (user->len) {
+        argv[n++] = *user;
+    }
+
+    argv[n++] = *password;
+
+    reply = ngx_xmpp_ctl_command(ctl, n, argv);
 
     if (reply == NULL || reply->type != REDIS_REPLY_STATUS) {
         return ngx_xmpp_ctl_bad_reply(reply);
@@ -245,8 +271,10 @@ ngx_xmpp_ctl_bad_reply(redisReply *reply)
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {
-        (void) ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS, "Redis says: %s",
-                                 reply->str);
+        (void) ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS, "Redis says: %s%s",
+                                 reply->str,
+                                 ngx_strncmp(reply->str, "NOPERM", 6) == 0
+                                 ? "; give another user by -u and -P" : "");
 
     } else {
         (void) ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
@@ -257,6 +285,17 @@ ngx_xmpp_ctl_bad_reply(redisReply *reply)
     freeReplyObject(reply);
 
     return NGX_XMPP_CTL_REDIS;
+}
+
+
+/* no worker has been here yet, or Redis is too old for Functions */
+
+ngx_uint_t
+ngx_xmpp_ctl_no_function(redisReply *reply)
+{
+    return reply->type == REDIS_REPLY_ERROR
+           && (ngx_strstr(reply->str, "Function not found") != NULL
+               || ngx_strstr(reply->str, "unknown command") != NULL);
 }
 
 
@@ -394,10 +433,20 @@ ngx_xmpp_ctl_url(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
         return NULL;
     }
 
+    ctl->tls = ngx_xmpp_ctl_prefixed(&rest, "sentinels:");
+
+    if (ctl->tls || ngx_xmpp_ctl_prefixed(&rest, "sentinel:")) {
+        rest.data += 9 + ctl->tls;
+        rest.len -= 9 + ctl->tls;
+
+        return ngx_xmpp_ctl_url_sentinels(ctl, &rest, url);
+    }
+
     ctl->tls = ngx_xmpp_ctl_prefixed(&rest, "rediss:");
 
     if (!ctl->tls && !ngx_xmpp_ctl_prefixed(&rest, "redis:")) {
-        return "it must begin with \"unix:\", \"redis:\" or \"rediss:\"";
+        return "it must begin with \"unix:\", \"redis:\", \"rediss:\","
+               " \"sentinel:\" or \"sentinels:\"";
     }
 
     rest.data += 6 + ctl->tls;
@@ -413,7 +462,53 @@ ngx_xmpp_ctl_url(ngx_xmpp_ctl_t *ctl, ngx_xmpp_ctl_url_t *url)
         }
     }
 
-    return ngx_xmpp_ctl_url_host(ctl, &rest, url);
+    return ngx_xmpp_ctl_url_host(ctl, &rest, NGX_XMPP_CTL_REDIS_PORT, url);
+}
+
+
+/* what is behind "sentinel:"; the hosts are looked at one by one later */
+
+static const char *
+ngx_xmpp_ctl_url_sentinels(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
+    ngx_xmpp_ctl_url_t *url)
+{
+    u_char      *p, *last;
+    ngx_uint_t   slashes;
+    const char  *err;
+
+    slashes = ngx_xmpp_ctl_prefixed(rest, "//");
+
+    if (slashes) {
+        rest->data += 2;
+        rest->len -= 2;
+    }
+
+    last = rest->data + rest->len;
+
+    p = ngx_strlchr(rest->data, last, '/');
+
+    if (p == NULL || p + 1 == last || p[1] == '/') {
+        return "the name of the master is missing: it has to be"
+               " \"sentinel:host:port,host:port/name\"";
+    }
+
+    rest->len = p - rest->data;
+    url->master.data = p + 1;
+
+    p = ngx_strlchr(p + 1, last, '/');
+
+    err = p ? ngx_xmpp_ctl_url_db(ctl, p, last) : NULL;
+    if (err) {
+        return err;
+    }
+
+    url->master.len = (p ? p : last) - url->master.data;
+
+    err = slashes ? ngx_xmpp_ctl_url_authority(ctl, rest, url) : NULL;
+
+    url->sentinels = *rest;
+
+    return err;
 }
 
 
@@ -423,25 +518,17 @@ static const char *
 ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
     ngx_xmpp_ctl_url_t *url)
 {
-    u_char     *p, *at, *last, *colon;
-    ngx_int_t   db;
+    u_char      *p, *at, *last, *colon;
+    const char  *err;
 
     last = rest->data + rest->len;
 
     p = ngx_strlchr(rest->data, last, '/');
 
     if (p) {
-
-        if (p + 1 < last) {
-            db = ngx_xmpp_ctl_digits(p + 1, last);
-
-            if (db == NGX_ERROR) {
-                return "the database after \"/\" is not a number";
-            }
-
-            if (!ctl->db_set) {
-                ctl->db = db;
-            }
+        err = ngx_xmpp_ctl_url_db(ctl, p, last);
+        if (err) {
+            return err;
         }
 
         last = p;
@@ -471,10 +558,33 @@ ngx_xmpp_ctl_url_authority(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
 }
 
 
-/* host[:port] or [IPv6 address][:port] */
+/* "/db", or a slash alone */
 
 static const char *
-ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
+ngx_xmpp_ctl_url_db(ngx_xmpp_ctl_t *ctl, u_char *p, u_char *last)
+{
+    ngx_int_t  db;
+
+    if (++p == last) {
+        return NULL;
+    }
+
+    db = ngx_xmpp_ctl_digits(p, last);
+
+    if (db == NGX_ERROR) {
+        return "the database after \"/\" is not a number";
+    }
+
+    if (!ctl->db_set) {
+        ctl->db = db;
+    }
+
+    return NULL;
+}
+
+
+const char *
+ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest, int port_default,
     ngx_xmpp_ctl_url_t *url)
 {
     u_char     *p, *last, *end;
@@ -503,7 +613,7 @@ ngx_xmpp_ctl_url_host(ngx_xmpp_ctl_t *ctl, ngx_str_t *rest,
         return "the host is missing";
     }
 
-    url->port = NGX_XMPP_CTL_REDIS_PORT;
+    url->port = port_default;
 
     if (rest->data < last) {
 

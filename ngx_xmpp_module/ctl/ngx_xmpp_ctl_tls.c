@@ -29,6 +29,8 @@ struct ngx_xmpp_ctl_tls_s {
 
 static int ngx_xmpp_ctl_tls_files(ngx_xmpp_ctl_t *ctl);
 static int ngx_xmpp_ctl_tls_name(ngx_xmpp_ctl_t *ctl, const char *name);
+static int ngx_xmpp_ctl_tls_untrusted(ngx_xmpp_ctl_t *ctl, const char *name,
+    long rc);
 static int ngx_xmpp_ctl_tls_fail(int status, const char *what,
     const char *name);
 static const char *ngx_xmpp_ctl_tls_reason(void);
@@ -83,10 +85,7 @@ ngx_xmpp_ctl_tls_start(ngx_xmpp_ctl_t *ctl, const char *host)
     rc = SSL_get_verify_result(tls->ssl);
 
     if (!ctl->insecure && rc != X509_V_OK) {
-        return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
-                                 "the certificate of Redis at %s is not"
-                                 " trusted: %s; see --cacert", name,
-                                 X509_verify_cert_error_string(rc));
+        return ngx_xmpp_ctl_tls_untrusted(ctl, name, rc);
     }
 
     return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
@@ -174,6 +173,44 @@ ngx_xmpp_ctl_tls_name(ngx_xmpp_ctl_t *ctl, const char *name)
 }
 
 
+/* which setting mends it depends on where the settings are from */
+
+static int
+ngx_xmpp_ctl_tls_untrusted(ngx_xmpp_ctl_t *ctl, const char *name, long rc)
+{
+    const char  *advice;
+
+    switch (rc) {
+
+    case X509_V_ERR_HOSTNAME_MISMATCH:
+    case X509_V_ERR_IP_ADDRESS_MISMATCH:
+        return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
+                                 "the certificate of Redis at %s is for"
+                                 " another name; %s", name,
+                                 ctl->hosts_known
+                                 ? "see xmpp_redis_ssl_name"
+                                 : "give -r its name, or -c with"
+                                   " xmpp_redis_ssl_name");
+
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+        advice = "Redis needs a valid one";
+        break;
+
+    default:
+        advice = ctl->hosts_known
+                 ? "name its authority in xmpp_redis_ssl_trusted_certificate"
+                   " or --cacert"
+                 : "name its authority in --cacert";
+    }
+
+    return ngx_xmpp_ctl_fail(NGX_XMPP_CTL_REDIS,
+                             "the certificate of Redis at %s is not trusted:"
+                             " %s; %s", name,
+                             X509_verify_cert_error_string(rc), advice);
+}
+
+
 static int
 ngx_xmpp_ctl_tls_fail(int status, const char *what, const char *name)
 {
@@ -182,7 +219,11 @@ ngx_xmpp_ctl_tls_fail(int status, const char *what, const char *name)
 }
 
 
-/* what OpenSSL or the system has last complained about */
+/*
+ * What OpenSSL or the system has last complained about.  With TLS 1.3 a server
+ * that wants a certificate closes after the handshake, maybe with a reset that
+ * overtakes its alert.
+ */
 
 static const char *
 ngx_xmpp_ctl_tls_reason(void)
@@ -194,9 +235,18 @@ ngx_xmpp_ctl_tls_reason(void)
     err = errno;
     e = ERR_peek_error();
 
-    if (e == 0) {
-        return (err == EAGAIN) ? "no answer in time"
-                               : "closed; does it ask for a certificate?";
+    if (e == 0 && err == EAGAIN) {
+        return "no answer in time";
+    }
+
+    if (e == 0
+        || (ERR_GET_LIB(e) == ERR_LIB_SYS
+            && (ERR_GET_REASON(e) == ECONNRESET
+                || ERR_GET_REASON(e) == EPIPE))
+        || (ERR_GET_LIB(e) == ERR_LIB_SSL
+            && ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING))
+    {
+        return "closed; does it ask for a certificate?";
     }
 
     reason = ERR_reason_error_string(e);

@@ -1,61 +1,71 @@
 /*
- * Presence without a roster (RFC 6121, 4): initial presence, changes and
- * unavailability of a session, to the account's own available sessions (4.2.2,
- * 4.4.2, 4.5.2), and directed presence (4.6).
+ * Presence (RFC 6121, 4): initial presence, changes and unavailability of a
+ * session, to the account's own available sessions (4.2.2, 4.4.2, 4.5.2) and
+ * to its contacts; probes (4.3) and directed presence (4.6) are in the files
+ * beside this one.
+ *
+ *     own --xmpp1_presence--> answer: contacts --one write to all--> answers
  *
  * Own presence is one Function: it changes the record, from which messages
- * are routed by priority, keeps the stanza, rings the others, and gives the
- * presence of the others to a session that has just become available.
+ * are routed by priority, keeps the stanza, rings the account's others, gives
+ * a session that has just become available their presence, and says which
+ * contacts are to be told, and asked.  Then each of these is one command, all
+ * of them in one write (core/ngx_xmpp_tell.c), and the stanza is done with the
+ * last answer: whatever its sender sends next comes behind it everywhere.
  *
- * Whom a session has sent directed presence is remembered, in heap nodes of
- * the session, and told when it becomes unavailable (4.6.3).  A session that
- * lost its resource to another tells nobody: the winner does.
+ * While a session asks, what rings for it is newer than the answers, and is
+ * held back until the last one, for xmpp_redis_timeout at most.
+ *
+ * The client goes meanwhile: all is handled to its end, then the session ends.
+ * Redis goes: who was not told is not told, that is all.
  */
 
 
-#include "ngx_xmpp.h"
+#include "ngx_xmpp_presence.h"
 
 
-/* more would make one client a loudspeaker */
-#define NGX_XMPP_PRESENCE_DIRECTED    1024
-
-/* bytes of the copies in which a client's last word goes to all of them */
-#define NGX_XMPP_PRESENCE_TOLD        (1024 * 1024)
+/* by default: a status, capabilities, a signature */
+#define NGX_XMPP_PRESENCE_SIZE        8192
 
 
 typedef struct {
-    ngx_queue_t         queue;
-    size_t              bare;           /* length of the bare JID */
-    size_t              len;
-    u_char              data[1];        /* the full JID */
-} ngx_xmpp_presence_node_t;
+    ngx_flag_t                  enable;     /* the core looks at it */
+    size_t                      max_size;
+} ngx_xmpp_presence_conf_t;
 
 
+/* a stanza of one's own under way, in its pool */
 typedef struct {
-    ngx_queue_t         directed;       /* of ngx_xmpp_presence_node_t */
-    ngx_uint_t          n;
-} ngx_xmpp_presence_ctx_t;
+    ngx_xmpp_stanza_t          *stanza;
+    ngx_xmpp_tell_t             tell;
+    ngx_event_t                 timer;      /* of what is held back */
+    ngx_uint_t                  flight;     /* answers to come */
+} ngx_xmpp_presence_own_t;
 
 
 static ngx_int_t ngx_xmpp_presence_preconfiguration(ngx_conf_t *cf);
+static void *ngx_xmpp_presence_create_conf(ngx_conf_t *cf);
+static char *ngx_xmpp_presence_merge_conf(ngx_conf_t *cf, void *parent,
+    void *child);
 static ngx_int_t ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz);
+static ngx_int_t ngx_xmpp_presence_write(ngx_xmpp_stanza_t *stz,
+    ngx_int_t priority);
 static ngx_int_t ngx_xmpp_presence_priority(ngx_xmpp_stanza_t *stz,
     ngx_int_t *priority);
 static void ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res);
-static ngx_int_t ngx_xmpp_presence_directed(ngx_xmpp_stanza_t *stz);
-static ngx_xmpp_presence_ctx_t *ngx_xmpp_presence_ctx(ngx_xmpp_session_t *xs);
-static void ngx_xmpp_presence_cleanup(void *data);
-static ngx_xmpp_presence_node_t *ngx_xmpp_presence_find(
-    ngx_xmpp_presence_ctx_t *ctx, ngx_str_t *jid);
-static void ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs);
-static void ngx_xmpp_presence_tell_all(ngx_xmpp_session_t *xs,
-    ngx_xmpp_xml_t *e);
-static void ngx_xmpp_presence_tell_one(ngx_xmpp_session_t *xs,
-    ngx_xmpp_presence_node_t *node, ngx_xmpp_xml_t *e);
+static void ngx_xmpp_presence_give(ngx_xmpp_session_t *xs, redisReply *reply);
+static void ngx_xmpp_presence_tell(ngx_xmpp_presence_own_t *own,
+    redisReply *reply);
+static void ngx_xmpp_presence_sent(void *data);
+static void ngx_xmpp_presence_told(void *data, ngx_int_t rc);
+static void ngx_xmpp_presence_noted(void *data, ngx_xmpp_store_result_t *res);
+static void ngx_xmpp_presence_late(ngx_event_t *ev);
+static void ngx_xmpp_presence_finish(ngx_xmpp_presence_own_t *own,
+    ngx_int_t rc);
 
 
 static ngx_xmpp_xep_t  ngx_xmpp_presence_xeps[] = {
-    { 6121, NULL, "section 4, without subscriptions" },
+    { 6121, NULL, "section 4, without other servers" },
     ngx_xmpp_null_xep
 };
 
@@ -69,12 +79,17 @@ static ngx_xmpp_hook_t  ngx_xmpp_presence_hooks[] = {
       NGX_XMPP_PRESENCE|NGX_XMPP_TO_BARE|NGX_XMPP_TO_FULL,
       NGX_XMPP_ORDER_PRESENCE, ngx_xmpp_presence_directed },
 
+    { NGX_XMPP_SEND_PHASE, NGX_XMPP_PRESENCE|NGX_XMPP_TO_ANY,
+      NGX_XMPP_ORDER_PRESENCE, ngx_xmpp_presence_probe },
+
       ngx_xmpp_null_hook
 };
 
 
 static ngx_xmpp_event_row_t  ngx_xmpp_presence_events[] = {
-    { NGX_XMPP_EVENT_UNBIND, ngx_xmpp_presence_tell },
+    { NGX_XMPP_EVENT_UNBIND, ngx_xmpp_presence_unbind },
+    { NGX_XMPP_EVENT_BLOCK, ngx_xmpp_presence_block },
+    { NGX_XMPP_EVENT_TAKEN, ngx_xmpp_presence_taken },
     ngx_xmpp_null_event
 };
 
@@ -85,8 +100,15 @@ static ngx_command_t  ngx_xmpp_presence_commands[] = {
       NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_FLAG,
       ngx_xmpp_conf_set_flag_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
-      offsetof(ngx_xmpp_feature_conf_t, enable),
+      offsetof(ngx_xmpp_presence_conf_t, enable),
       NULL },
+
+    { ngx_string("xmpp_presence_size"),
+      NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_TAKE1,
+      ngx_xmpp_conf_set_size_slot,
+      NGX_STREAM_SRV_CONF_OFFSET,
+      offsetof(ngx_xmpp_presence_conf_t, max_size),
+      &ngx_xmpp_conf_positive },
 
       ngx_null_command
 };
@@ -99,8 +121,8 @@ static ngx_stream_module_t  ngx_xmpp_presence_module_ctx = {
     NULL,                                  /* create main configuration */
     NULL,                                  /* init main configuration */
 
-    ngx_xmpp_feature_create_conf,          /* create server configuration */
-    ngx_xmpp_feature_merge_on              /* merge server configuration */
+    ngx_xmpp_presence_create_conf,         /* create server configuration */
+    ngx_xmpp_presence_merge_conf           /* merge server configuration */
 };
 
 
@@ -128,7 +150,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_presence_feature = {
     NULL,                                  /* stream features */
     NULL,                                  /* iq */
     ngx_xmpp_presence_hooks,
-    ngx_xmpp_presence_events
+    ngx_xmpp_presence_events,
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 
@@ -139,21 +164,45 @@ ngx_xmpp_presence_preconfiguration(ngx_conf_t *cf)
 }
 
 
+static void *
+ngx_xmpp_presence_create_conf(ngx_conf_t *cf)
+{
+    ngx_xmpp_presence_conf_t  *conf;
+
+    conf = ngx_palloc(cf->pool, sizeof(ngx_xmpp_presence_conf_t));
+    if (conf == NULL) {
+        return NULL;
+    }
+
+    conf->enable = NGX_CONF_UNSET;
+    conf->max_size = NGX_CONF_UNSET_SIZE;
+
+    return conf;
+}
+
+
+static char *
+ngx_xmpp_presence_merge_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_xmpp_presence_conf_t *prev = parent;
+    ngx_xmpp_presence_conf_t *conf = child;
+
+    ngx_conf_merge_value(conf->enable, prev->enable, 1);
+    ngx_conf_merge_size_value(conf->max_size, prev->max_size,
+                              NGX_XMPP_PRESENCE_SIZE);
+
+    return NGX_CONF_OK;
+}
+
+
 /* presence without an address; one for the own bare JID is directed */
 
 static ngx_int_t
 ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz)
 {
-    u_char                    *p;
-    ngx_int_t                  rc, priority;
-    ngx_str_t                  state, body;
-    ngx_xmpp_packet_t         *pkt;
-    ngx_xmpp_session_t        *xs;
-    ngx_xmpp_store_session_t   ss;
+    ngx_int_t  rc, priority;
 
-    xs = stz->session;
-
-    if (stz->has_to) {
+    if (stz->has_to || stz->type == NGX_XMPP_TYPE_PROBE) {
         return NGX_DECLINED;
     }
 
@@ -170,24 +219,53 @@ ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz)
         return rc;
     }
 
-    if (ngx_xmpp_xml_set(stz->pool, stz->xml, "to", &xs->jid.bare) != NGX_OK) {
+    if (ngx_xmpp_xml_set(stz->pool, stz->xml, "to",
+                         &stz->session->jid.bare)
+        != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
-    if (stz->type == NGX_XMPP_TYPE_UNAVAILABLE) {
+    return ngx_xmpp_presence_write(stz, priority);
+}
 
-        /* changes the value of "to" for each, and back */
 
-        ngx_xmpp_presence_tell_all(xs, stz->xml);
-        (void) ngx_xmpp_xml_set(stz->pool, stz->xml, "to", &xs->jid.bare);
-    }
+/* the first step, in the account's own slot */
+
+static ngx_int_t
+ngx_xmpp_presence_write(ngx_xmpp_stanza_t *stz, ngx_int_t priority)
+{
+    u_char                    *p;
+    ngx_str_t                  state, body;
+    ngx_uint_t                 initial;
+    ngx_xmpp_packet_t         *pkt;
+    ngx_xmpp_session_t        *xs;
+    ngx_xmpp_main_conf_t      *xmcf;
+    ngx_xmpp_presence_own_t   *own;
+    ngx_xmpp_presence_conf_t  *conf;
+    ngx_xmpp_store_session_t   ss;
+
+    xs = stz->session;
 
     pkt = ngx_xmpp_stanza_packet(stz);
+    own = ngx_pcalloc(stz->pool, sizeof(ngx_xmpp_presence_own_t));
     p = ngx_pnalloc(stz->pool, NGX_INT_T_LEN);
 
-    if (pkt == NULL || p == NULL) {
+    if (pkt == NULL || own == NULL || p == NULL) {
         return NGX_ERROR;
     }
+
+    /* Redis keeps it, and whoever may have it gets it at each login */
+
+    conf = ngx_xmpp_host_conf(xs->host, ngx_xmpp_presence_module);
+
+    if (pkt->len > conf->max_size) {
+        return ngx_xmpp_refuse(stz, NGX_XMPP_E_POLICY_VIOLATION,
+                               "Presence may have %uz bytes. Say less, in its "
+                               "status for example.", conf->max_size);
+    }
+
+    own->stanza = stz;
 
     body.data = pkt->data;
     body.len = pkt->len;
@@ -201,19 +279,29 @@ ngx_xmpp_presence_own(ngx_xmpp_stanza_t *stz)
         state.len = ngx_sprintf(p, "%i", priority) - p;
     }
 
-    ss.tag = &xs->account->sn.str;
-    ss.resource = &xs->jid.resource;
-    ss.sid = &xs->sid;
-    ss.epoch = xs->epoch;
-    ss.lifetime = xs->lifetime;
+    initial = (stz->type == NGX_XMPP_TYPE_NONE && !xs->available);
+
+    ngx_xmpp_session_record(xs, &ss);
 
     if (ngx_xmpp_store_presence(xs->worker->store, stz->pool, &ss, &state,
-                                &body, stz->type == NGX_XMPP_TYPE_NONE
-                                       && !xs->available,
-                                ngx_xmpp_presence_done, stz)
+                                &body, initial, ngx_xmpp_presence_done, own)
         == NULL)
     {
         return NGX_XMPP_E_RESOURCE_CONSTRAINT;
+    }
+
+    if (initial) {
+        xmcf = ngx_stream_cycle_get_module_main_conf(xs->worker->cycle,
+                                                     ngx_xmpp_module);
+
+        own->timer.handler = ngx_xmpp_presence_late;
+        own->timer.data = xs;
+        own->timer.log = xs->worker->log;
+        own->timer.cancelable = 1;
+
+        ngx_add_timer(&own->timer, xmcf->store.redis.timeout);
+
+        ngx_xmpp_session_hold(xs);
     }
 
     return NGX_AGAIN;
@@ -279,19 +367,18 @@ ngx_xmpp_presence_priority(ngx_xmpp_stanza_t *stz, ngx_int_t *priority)
 static void
 ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res)
 {
-    ngx_xmpp_stanza_t *stz = data;
+    ngx_xmpp_presence_own_t *own = data;
 
-    size_t                i;
-    redisReply           *r;
-    ngx_xmpp_packet_t    *pkt;
-    ngx_xmpp_session_t   *xs;
+    ngx_xmpp_stanza_t   *stz;
+    ngx_xmpp_session_t  *xs;
 
+    stz = own->stanza;
     xs = stz->session;
 
     /* a repeat by the client does no harm, so what is unknown may be told */
 
     if (res->rc == NGX_AGAIN || res->rc == NGX_ERROR) {
-        ngx_xmpp_stanza_resume(stz, NGX_XMPP_E_RESOURCE_CONSTRAINT);
+        ngx_xmpp_presence_finish(own, NGX_XMPP_E_RESOURCE_CONSTRAINT);
         return;
     }
 
@@ -300,7 +387,7 @@ ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res)
         /* the record is another's by now, or was lost: that decides */
 
         ngx_xmpp_session_reassert(xs);
-        ngx_xmpp_stanza_resume(stz, NGX_XMPP_E_RESOURCE_CONSTRAINT);
+        ngx_xmpp_presence_finish(own, NGX_XMPP_E_RESOURCE_CONSTRAINT);
         return;
     }
 
@@ -314,8 +401,23 @@ ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res)
         xs->account->rung = res->number;
     }
 
-    for (i = 2; i < res->reply->elements; i++) {
-        r = res->reply->element[i];
+    ngx_xmpp_presence_give(xs, res->reply);
+    ngx_xmpp_inbox_present(xs, res->reply);
+    ngx_xmpp_presence_tell(own, res->reply);
+}
+
+
+/* what the answer has for this session: presence of the account's others */
+
+static void
+ngx_xmpp_presence_give(ngx_xmpp_session_t *xs, redisReply *reply)
+{
+    size_t              i;
+    redisReply         *r;
+    ngx_xmpp_packet_t  *pkt;
+
+    for (i = 5; i < reply->elements; i++) {
+        r = reply->element[i];
 
         if (r->type != REDIS_REPLY_STRING) {
             continue;
@@ -324,237 +426,159 @@ ngx_xmpp_presence_done(void *data, ngx_xmpp_store_result_t *res)
         pkt = ngx_xmpp_packet_copy(xs->worker->log, (u_char *) r->str,
                                    r->len);
         if (pkt == NULL) {
-            break;
+            return;
         }
 
         ngx_xmpp_session_output(xs, pkt);
         ngx_xmpp_packet_release(pkt);
     }
-
-    ngx_xmpp_stanza_resume(stz, NGX_OK);
 }
 
 
-/* RFC 6121, 4.6: remembers to whom, and goes on */
+/* the second step: the contacts, each in its slot */
 
-static ngx_int_t
-ngx_xmpp_presence_directed(ngx_xmpp_stanza_t *stz)
+static void
+ngx_xmpp_presence_tell(ngx_xmpp_presence_own_t *own, redisReply *reply)
 {
-    ngx_xmpp_presence_ctx_t   *ctx;
-    ngx_xmpp_presence_node_t  *node;
+    ngx_uint_t           directed;
+    ngx_xmpp_tell_t     *t;
+    ngx_xmpp_stanza_t   *stz;
+    ngx_xmpp_session_t  *xs;
 
-    if (stz->type != NGX_XMPP_TYPE_NONE
-        && stz->type != NGX_XMPP_TYPE_UNAVAILABLE)
-    {
-        return NGX_DECLINED;
+    stz = own->stanza;
+    xs = stz->session;
+    t = &own->tell;
+    directed = 0;
+
+    t->worker = xs->worker;
+    t->user = xs->jid.bare;
+    t->from = xs->jid.full;
+    t->session = xs;
+    t->stanza.data = stz->packet->data;
+    t->stanza.len = stz->packet->len;
+    t->sent = ngx_xmpp_presence_sent;
+    t->done = ngx_xmpp_presence_told;
+    t->data = own;
+
+    if (ngx_xmpp_tell_contacts(stz->pool, reply, 3, &t->contacts) != NGX_OK) {
+        ngx_xmpp_presence_finish(own, NGX_ERROR);
+        return;
     }
-
-    ctx = ngx_xmpp_presence_ctx(stz->session);
-    if (ctx == NULL) {
-        return NGX_ERROR;
-    }
-
-    node = ngx_xmpp_presence_find(ctx, &stz->to.full);
 
     if (stz->type == NGX_XMPP_TYPE_UNAVAILABLE) {
-        if (node) {
-            ngx_queue_remove(&node->queue);
-            ngx_free(node);
-            ctx->n--;
+        directed = ngx_xmpp_presence_undirect(xs, t);
+    }
+
+    own->flight = 1;
+
+    switch (ngx_xmpp_tell_start(t)) {
+
+    case NGX_AGAIN:
+        return;
+
+    case NGX_OK:
+
+        /* what is asked now is answered behind all that they were told */
+
+        if (directed) {
+            ngx_xmpp_presence_sent(own);
         }
 
-        return NGX_DECLINED;
+        ngx_xmpp_presence_told(own, NGX_OK);
+        return;
+
+    default:
+        ngx_xmpp_presence_finish(own, NGX_ERROR);
+        return;
     }
-
-    if (node) {
-        return NGX_DECLINED;
-    }
-
-    if (ctx->n == NGX_XMPP_PRESENCE_DIRECTED) {
-        return NGX_XMPP_E_RESOURCE_CONSTRAINT;
-    }
-
-    node = ngx_alloc(offsetof(ngx_xmpp_presence_node_t, data)
-                     + stz->to.full.len, stz->session->worker->log);
-    if (node == NULL) {
-        return NGX_ERROR;
-    }
-
-    node->bare = stz->to.bare.len;
-    node->len = stz->to.full.len;
-    ngx_memcpy(node->data, stz->to.full.data, stz->to.full.len);
-
-    ngx_queue_insert_tail(&ctx->directed, &node->queue);
-    ctx->n++;
-
-    return NGX_DECLINED;
 }
 
 
-static ngx_xmpp_presence_ctx_t *
-ngx_xmpp_presence_ctx(ngx_xmpp_session_t *xs)
-{
-    ngx_pool_cleanup_t       *cln;
-    ngx_xmpp_presence_ctx_t  *ctx;
-
-    ctx = ngx_xmpp_session_get_ctx(xs, &ngx_xmpp_presence_module);
-
-    if (ctx != NULL) {
-        return ctx;
-    }
-
-    cln = ngx_pool_cleanup_add(xs->pool, sizeof(ngx_xmpp_presence_ctx_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    ctx = cln->data;
-    ctx->n = 0;
-    ngx_queue_init(&ctx->directed);
-
-    if (ngx_xmpp_session_set_ctx(xs, &ngx_xmpp_presence_module, ctx)
-        != NGX_OK)
-    {
-        return NULL;
-    }
-
-    cln->handler = ngx_xmpp_presence_cleanup;
-
-    return ctx;
-}
-
+/* all contacts are written: that they have heard it goes along */
 
 static void
-ngx_xmpp_presence_cleanup(void *data)
+ngx_xmpp_presence_sent(void *data)
 {
-    ngx_xmpp_presence_ctx_t *ctx = data;
+    ngx_xmpp_presence_own_t *own = data;
 
-    ngx_queue_t  *q;
+    ngx_xmpp_stanza_t         *stz;
+    ngx_xmpp_session_t        *xs;
+    ngx_xmpp_store_session_t   ss;
 
-    while (!ngx_queue_empty(&ctx->directed)) {
-        q = ngx_queue_head(&ctx->directed);
-        ngx_queue_remove(q);
-        ngx_free(ngx_queue_data(q, ngx_xmpp_presence_node_t, queue));
-    }
-}
+    stz = own->stanza;
+    xs = stz->session;
 
-
-static ngx_xmpp_presence_node_t *
-ngx_xmpp_presence_find(ngx_xmpp_presence_ctx_t *ctx, ngx_str_t *jid)
-{
-    ngx_queue_t               *q;
-    ngx_xmpp_presence_node_t  *node;
-
-    for (q = ngx_queue_head(&ctx->directed);
-         q != ngx_queue_sentinel(&ctx->directed);
-         q = ngx_queue_next(q))
-    {
-        node = ngx_queue_data(q, ngx_xmpp_presence_node_t, queue);
-
-        if (node->len == jid->len
-            && ngx_memcmp(node->data, jid->data, jid->len) == 0)
-        {
-            return node;
-        }
-    }
-
-    return NULL;
-}
-
-
-/* the session ends without a word */
-
-static void
-ngx_xmpp_presence_tell(ngx_xmpp_session_t *xs)
-{
-    ngx_xmpp_presence_tell_all(xs, NULL);
-}
-
-
-/*
- * Unavailable to all who were told, in one batch to Redis (4.6.3): the
- * client's own stanza, if there is one.  Each gets a copy, so a long one to
- * many is told without what else it says.
- */
-
-static void
-ngx_xmpp_presence_tell_all(ngx_xmpp_session_t *xs, ngx_xmpp_xml_t *e)
-{
-    ngx_queue_t               *q;
-    ngx_xmpp_presence_ctx_t   *ctx;
-    ngx_xmpp_presence_node_t  *node;
-
-    ctx = ngx_xmpp_session_get_ctx(xs, &ngx_xmpp_presence_module);
-
-    if (ctx == NULL) {
+    if (stz->type != NGX_XMPP_TYPE_UNAVAILABLE) {
         return;
     }
 
-    if (e && ctx->n
-        && ngx_xmpp_xml_size(e, NULL) > NGX_XMPP_PRESENCE_TOLD / ctx->n)
+    ngx_xmpp_session_record(xs, &ss);
+
+    /* if it is not noted, the end of the session tells them once more */
+
+    if (ngx_xmpp_store_told(xs->worker->store, stz->pool, &ss, 0,
+                            ngx_xmpp_presence_noted, own)
+        != NULL)
     {
-        e = NULL;
+        own->flight++;
     }
-
-    while (!ngx_queue_empty(&ctx->directed)) {
-        q = ngx_queue_head(&ctx->directed);
-        node = ngx_queue_data(q, ngx_xmpp_presence_node_t, queue);
-
-        ngx_xmpp_presence_tell_one(xs, node, e);
-
-        ngx_queue_remove(q);
-        ngx_free(node);
-    }
-
-    ctx->n = 0;
 }
 
 
 static void
-ngx_xmpp_presence_tell_one(ngx_xmpp_session_t *xs,
-    ngx_xmpp_presence_node_t *node, ngx_xmpp_xml_t *e)
+ngx_xmpp_presence_told(void *data, ngx_int_t rc)
 {
-    ngx_str_t           to, bare, resource, tag, body;
-    ngx_pool_t         *pool;
-    ngx_xmpp_packet_t  *pkt;
+    ngx_xmpp_presence_own_t *own = data;
 
-    to.data = node->data;
-    to.len = node->len;
+    if (--own->flight == 0) {
+        ngx_xmpp_presence_finish(own, NGX_OK);
+    }
+}
 
-    bare.data = node->data;
-    bare.len = node->bare;
 
-    resource.data = node->data + node->bare + 1;
-    resource.len = (node->len > node->bare) ? node->len - node->bare - 1 : 0;
+static void
+ngx_xmpp_presence_noted(void *data, ngx_xmpp_store_result_t *res)
+{
+    ngx_xmpp_presence_own_t *own = data;
 
-    pool = ngx_xmpp_worker_pool(xs->worker);
-    if (pool == NULL) {
-        return;
+    if (--own->flight == 0) {
+        ngx_xmpp_presence_finish(own, NGX_OK);
+    }
+}
+
+
+/* some answers are not there in time: what rang does not wait for them */
+
+static void
+ngx_xmpp_presence_late(ngx_event_t *ev)
+{
+    ngx_xmpp_session_t  *xs;
+
+    xs = ev->data;
+
+    ngx_log_error(NGX_LOG_WARN, xs->worker->log, 0,
+                  "xmpp has not got the presence of all contacts of \"%V\" "
+                  "within xmpp_redis_timeout", &xs->jid.full);
+
+    ngx_xmpp_session_release(xs);
+}
+
+
+/* rc is what a handler returns; the stanza may be gone afterwards */
+
+static void
+ngx_xmpp_presence_finish(ngx_xmpp_presence_own_t *own, ngx_int_t rc)
+{
+    ngx_xmpp_stanza_t  *stz;
+
+    stz = own->stanza;
+
+    /* set as long as it holds what rings */
+
+    if (own->timer.timer_set) {
+        ngx_del_timer(&own->timer);
+        ngx_xmpp_session_release(stz->session);
     }
 
-    if (e == NULL) {
-        pkt = ngx_xmpp_session_unavailable(xs, &to);
-
-    } else if (ngx_xmpp_xml_set(pool, e, "to", &to) == NGX_OK) {
-        pkt = ngx_xmpp_packet_xml(xs->worker->log, e);
-
-    } else {
-        pkt = NULL;
-    }
-
-    if (pkt != NULL) {
-        body.data = pkt->data;
-        body.len = pkt->len;
-
-        if (ngx_xmpp_store_tag(pool, &bare, &tag) == NGX_OK) {
-            ngx_xmpp_store_send(xs->worker->store, &tag,
-                                resource.len ? &resource : NULL,
-                                NGX_XMPP_STORE_PRESENCE, &xs->sid,
-                                ++xs->counter, &body);
-        }
-
-        ngx_xmpp_packet_release(pkt);
-    }
-
-    ngx_xmpp_worker_pool_done(xs->worker, pool);
+    ngx_xmpp_stanza_resume(stz, rc);
 }

@@ -12,15 +12,7 @@
 #include "ngx_xmpp_redis_private.h"
 
 
-#define NGX_XMPP_REDIS_ARGS  32      /* arguments formatted on the stack */
-
-
-static ngx_int_t ngx_xmpp_redis_req_format(ngx_xmpp_redis_req_t *req,
-    ngx_uint_t argc, ngx_str_t *argv);
-static void ngx_xmpp_redis_req_drop(ngx_xmpp_redis_t *r,
-    ngx_xmpp_redis_req_t *req, ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn);
-static void ngx_xmpp_redis_prepend(ngx_queue_t *queue, ngx_queue_t *before);
 static ngx_xmpp_redis_status_e ngx_xmpp_redis_req_status(
     ngx_xmpp_redis_req_t *req);
 static ngx_uint_t ngx_xmpp_redis_req_expired(ngx_queue_t *queue);
@@ -79,12 +71,15 @@ ngx_xmpp_redis_create(ngx_pool_t *pool, ngx_log_t *log,
     r->fail.log = log;
 
     ngx_xmpp_redis_pubsub_init(r);
+    ngx_xmpp_redis_wait_init(r);
 
     ngx_xmpp_redis_conn_init(r, 0);
     ngx_xmpp_redis_conn_init(r, 1);
+    ngx_xmpp_redis_conn_init(r, 2);
 
     r->conn[0].deadline.handler = ngx_xmpp_redis_deadline_handler;
     r->conn[1].deadline.handler = ngx_xmpp_redis_deadline_handler;
+    r->conn[2].deadline.handler = ngx_xmpp_redis_deadline_handler;
 
     ngx_xmpp_redis_conn_start(&r->conn[0]);
     ngx_xmpp_redis_conn_start(&r->conn[1]);
@@ -94,7 +89,7 @@ ngx_xmpp_redis_create(ngx_pool_t *pool, ngx_log_t *log,
 
 
 /*
- * Closes both connections for good; commands are refused from now on.  The
+ * Closes all connections for good; commands are refused from now on.  The
  * state handler is not called.  quiet: no request handler either; without it
  * they are told AWAY or UNKNOWN from a posted event.  Not to be called from
  * within a handler of the client.
@@ -107,7 +102,7 @@ ngx_xmpp_redis_destroy(ngx_xmpp_redis_t *r, ngx_uint_t quiet)
     ngx_xmpp_redis_req_t   *req;
     ngx_xmpp_redis_conn_t  *conn;
 
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < 3; i++) {
         conn = &r->conn[i];
 
         ngx_xmpp_redis_conn_close(conn);
@@ -135,6 +130,8 @@ ngx_xmpp_redis_destroy(ngx_xmpp_redis_t *r, ngx_uint_t quiet)
     }
 
     r->nfree = 0;
+
+    ngx_xmpp_redis_wait_close(r);
 }
 
 
@@ -184,6 +181,13 @@ ngx_xmpp_redis_command(ngx_xmpp_redis_t *r, ngx_uint_t flags, ngx_uint_t argc,
     }
 
     req->repeat = (flags & NGX_XMPP_REDIS_REPEAT) ? 1 : 0;
+    req->mark = (flags & NGX_XMPP_REDIS_MARK) ? 1 : 0;
+    req->durable = (flags & NGX_XMPP_REDIS_DURABLE) && r->conf.replicas;
+
+    if (req->durable && r->wait.lacking) {
+        ngx_xmpp_redis_req_fail(r, req, NGX_XMPP_REDIS_AWAY);
+        return req;
+    }
 
     ngx_xmpp_redis_req_queue(conn, req);
 
@@ -208,7 +212,8 @@ ngx_xmpp_redis_pending(ngx_xmpp_redis_t *r)
 
 
 /*
- * Writes the connections that are there to c[0], c[1] and returns how many.
+ * Writes the connections that are there to c[0], c[1] and returns how many;
+ * that to a sentinel is none of them.
  * Their handlers may be called as by an event loop; then they may be gone.
  */
 ngx_uint_t
@@ -287,7 +292,11 @@ ngx_xmpp_redis_req_free(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req)
         r->nbytes -= req->len;
     }
 
-    redisFreeCommand(req->bytes);
+    ngx_free(req->bytes);
+
+    if (req->reply) {
+        freeReplyObject(req->reply);
+    }
 
     if (r->nfree >= NGX_XMPP_REDIS_FREE
         || r->conn[0].state == ngx_xmpp_redis_st_closed)
@@ -301,55 +310,6 @@ ngx_xmpp_redis_req_free(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req)
 }
 
 
-static ngx_int_t
-ngx_xmpp_redis_req_format(ngx_xmpp_redis_req_t *req, ngx_uint_t argc,
-    ngx_str_t *argv)
-{
-    size_t        *lens, slens[NGX_XMPP_REDIS_ARGS];
-    long long      n;
-    ngx_uint_t     i;
-    const char   **strs, *sstrs[NGX_XMPP_REDIS_ARGS];
-
-    strs = sstrs;
-    lens = slens;
-
-    /* Redis does not answer an empty command */
-
-    if (argc == 0) {
-        return NGX_ERROR;
-    }
-
-    if (argc > NGX_XMPP_REDIS_ARGS) {
-        strs = ngx_alloc(argc * (sizeof(char *) + sizeof(size_t)),
-                         ngx_cycle->log);
-        if (strs == NULL) {
-            return NGX_ERROR;
-        }
-
-        lens = (size_t *) &strs[argc];
-    }
-
-    for (i = 0; i < argc; i++) {
-        strs[i] = argv[i].len ? (const char *) argv[i].data : "";
-        lens[i] = argv[i].len;
-    }
-
-    n = redisFormatCommandArgv(&req->bytes, (int) argc, strs, lens);
-
-    if (strs != sstrs) {
-        ngx_free(strs);
-    }
-
-    if (n <= 0) {
-        return NGX_ERROR;
-    }
-
-    req->len = (size_t) n;
-
-    return NGX_OK;
-}
-
-
 /* appends a request to those waiting; it is sent at the end of this turn */
 void
 ngx_xmpp_redis_req_queue(ngx_xmpp_redis_conn_t *conn,
@@ -358,6 +318,10 @@ ngx_xmpp_redis_req_queue(ngx_xmpp_redis_conn_t *conn,
     ngx_queue_t  *posted;
 
     ngx_queue_insert_tail(&conn->waiting, &req->queue);
+
+    if (req->durable) {
+        conn->owed = 1;
+    }
 
     ngx_xmpp_redis_deadline(conn);
 
@@ -393,8 +357,23 @@ ngx_xmpp_redis_req_fail(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
 }
 
 
-/* as above for one in a queue; the client's own requests have no handler */
-static void
+/* the handler of a request, which is in no queue, gets its reply */
+void
+ngx_xmpp_redis_req_told(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
+    redisReply *reply)
+{
+    if (req->handler) {
+        req->handler(req->data, reply,
+                     (reply->type == REDIS_REPLY_ERROR && req->unknown)
+                     ? NGX_XMPP_REDIS_UNKNOWN : NGX_XMPP_REDIS_OK);
+    }
+
+    ngx_xmpp_redis_req_free(r, req);
+}
+
+
+/* as req_fail() for one in a queue; the client's own have no handler */
+void
 ngx_xmpp_redis_req_drop(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
     ngx_xmpp_redis_status_e status)
 {
@@ -463,18 +442,15 @@ ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
 
     req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
 
-    if (req->kind >= ngx_xmpp_redis_req_ping) {
+    if (req->kind == ngx_xmpp_redis_req_wait) {
+        ngx_xmpp_redis_req_free(r, req);
+        rc = ngx_xmpp_redis_wait_reply(conn, reply);
+
+    } else if (req->kind >= ngx_xmpp_redis_req_ping) {
         rc = ngx_xmpp_redis_setup_reply(conn, req->kind, reply);
         ngx_xmpp_redis_req_free(r, req);
 
-    } else if (!ngx_xmpp_redis_is_away(reply, &conn->leaving_for)) {
-        if (req->handler) {
-            req->handler(req->data, reply, NGX_XMPP_REDIS_OK);
-        }
-
-        ngx_xmpp_redis_req_free(r, req);
-
-    } else {
+    } else if (ngx_xmpp_redis_is_away(reply, &conn->leaving_for)) {
         conn->leaving = 1;
 
         if (setup) {
@@ -483,9 +459,18 @@ ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
         } else {
             ngx_queue_insert_tail(&conn->refused, q);
         }
+
+    } else if (req->durable && reply->type != REDIS_REPLY_ERROR) {
+        ngx_xmpp_redis_wait_hold(conn, req, reply);
+        reply = NULL;
+
+    } else {
+        ngx_xmpp_redis_req_told(r, req, reply);
     }
 
-    freeReplyObject(reply);
+    if (reply) {
+        freeReplyObject(reply);
+    }
 
     if (conn->leaving && ngx_queue_empty(&conn->setup_sent)
         && ngx_queue_empty(&conn->sent))
@@ -565,6 +550,7 @@ ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
     closed = (conn->state == ngx_xmpp_redis_st_closed);
 
     ngx_xmpp_redis_setup_lost(conn);
+    ngx_xmpp_redis_wait_lost(conn);
 
     for (q = ngx_queue_head(&conn->sent);
          q != ngx_queue_sentinel(&conn->sent);
@@ -579,6 +565,11 @@ ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn, ngx_uint_t was_ready)
             req->unknown = 1;
 
             if (req->repeat && !closed) {
+
+                if (req->mark) {
+                    req->bytes[req->len - sizeof("1" CRLF) + 1] = '1';
+                }
+
                 continue;
             }
         }
@@ -632,7 +623,7 @@ ngx_xmpp_redis_setup_lost(ngx_xmpp_redis_conn_t *conn)
 
 
 /* moves all of the second queue before the first */
-static void
+void
 ngx_xmpp_redis_prepend(ngx_queue_t *queue, ngx_queue_t *before)
 {
     if (ngx_queue_empty(before)) {
@@ -680,7 +671,7 @@ void
 ngx_xmpp_redis_deadline(ngx_xmpp_redis_conn_t *conn)
 {
     ngx_uint_t             i, n;
-    ngx_queue_t           *q, *queues[4];
+    ngx_queue_t           *q, *queues[5];
     ngx_msec_int_t         left, ms;
     ngx_xmpp_redis_req_t  *req;
 
@@ -692,11 +683,12 @@ ngx_xmpp_redis_deadline(ngx_xmpp_redis_conn_t *conn)
     queues[1] = &conn->setup_sent;
     queues[2] = &conn->waiting;
     queues[3] = &conn->sent;
+    queues[4] = &conn->held;
 
     n = 0;
     left = 0;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 5; i++) {
         if (ngx_queue_empty(queues[i])) {
             continue;
         }
@@ -725,6 +717,15 @@ ngx_xmpp_redis_deadline_handler(ngx_event_t *ev)
     ngx_xmpp_redis_conn_t  *conn;
 
     conn = ev->data;
+
+    /* they ran, and nobody knows whether that will last */
+
+    while (ngx_xmpp_redis_req_expired(&conn->held)) {
+        q = ngx_queue_head(&conn->held);
+        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
+
+        ngx_xmpp_redis_req_drop(conn->client, req, NGX_XMPP_REDIS_UNKNOWN);
+    }
 
     if (conn->state != ngx_xmpp_redis_st_ready) {
 

@@ -11,6 +11,8 @@
  *             passed it is taken as dead and made anew
  *   states    idle -> connecting (-> securing) -> setup (AUTH, PING, SELECT,
  *             ROLE) -> ready -> lost -> (jittered back-off) -> connecting
+ *   sentinel  where the address is one of sentinels, they are asked for the
+ *             master before each connect (ngx_xmpp_redis_sentinel.c)
  *
  * Ownership: requests come from a free list of the client and go back after
  * their handler ran; a handler runs exactly once, with the reply or with NULL
@@ -33,7 +35,7 @@ typedef struct ngx_xmpp_redis_s      ngx_xmpp_redis_t;
 typedef struct ngx_xmpp_redis_req_s  ngx_xmpp_redis_req_t;
 
 
-/* why a request failed, given to its handler when reply is NULL */
+/* what is known of a request that has no reply, or an error reply */
 typedef enum {
     NGX_XMPP_REDIS_OK = 0,
     NGX_XMPP_REDIS_AWAY,       /* certainly did not run */
@@ -43,7 +45,8 @@ typedef enum {
 
 
 /*
- * An error reply is a reply: reply->type == REDIS_REPLY_ERROR.  LOADING,
+ * An error reply is a reply: reply->type == REDIS_REPLY_ERROR; with UNKNOWN
+ * it is that to a repeat, and an earlier try may have run.  LOADING,
  * READONLY and MASTERDOWN are not shown: they tell of the server, which is
  * left, and the command, which did not run, waits for another connection.
  */
@@ -68,11 +71,16 @@ typedef struct {
     ngx_str_t                   url;          /* for logs, no password */
     ngx_addr_t                 *addr;         /* resolved at configuration */
     ngx_uint_t                  naddrs;       /* tried in turn; 0: one */
+    ngx_str_t                   master;       /* its name: addr are those of
+                                                 sentinels; len 0: not so */
     ngx_uint_t                  db;
     ngx_str_t                   host;         /* of addr; len 0: a socket */
     ngx_str_t                   user;         /* len 0: none */
     ngx_str_t                   password;     /* len 0: none */
     ngx_str_t                   password_file; /* where it is from, if so */
+    ngx_str_t                   sentinel_user;      /* these of sentinels */
+    ngx_str_t                   sentinel_password;
+    ngx_str_t                   sentinel_password_file;
 
     ngx_ssl_t                  *ssl;          /* NULL: no TLS */
     ngx_str_t                   ssl_name;     /* of the server, with a zero */
@@ -89,6 +97,9 @@ typedef struct {
     ngx_msec_t                  ping;         /* of a subscriber; 0: 15 s */
     ngx_str_t                   probe;        /* a channel of this client's
                                                  own; len 0: none */
+    ngx_uint_t                  replicas;     /* that a durable command has to
+                                                 reach; 0: none */
+    ngx_msec_t                  wait;         /* for them, of one WAIT */
     ngx_uint_t                  max_queue;    /* requests waiting at most */
     size_t                      max_bytes;    /* of them, a last one above */
 
@@ -99,17 +110,19 @@ typedef struct {
 
 
 /* parses "unix:/path", "redis:host:port",
- * "redis://[user[:pw]@]host:port/db", and "rediss" for the last two; at
+ * "redis://[user[:pw]@]host:port/db", and "rediss" for the last two;
+ * "sentinel:host:port,host:port/master/db" and "sentinel://..." likewise; at
  * configuration time only (may resolve a name); *err is a reason */
 ngx_int_t ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
     ngx_xmpp_redis_conf_t *conf, char **err);
 
 /*
- * Reads the password of *conf from a file, at configuration time only; a
- * relative path is one of the folder of nginx.conf.  NGX_CONF_ERROR: said why.
+ * Reads the password of *conf, or that of its sentinels, from a file, at
+ * configuration time only; a relative path is one of the folder of nginx.conf.
+ * NGX_CONF_ERROR: said why.
  */
 char *ngx_xmpp_redis_conf_password(ngx_conf_t *cf, ngx_str_t *file,
-    ngx_xmpp_redis_conf_t *conf);
+    ngx_xmpp_redis_conf_t *conf, ngx_uint_t sentinel);
 
 /*
  * Completes *conf, when all has been read: defaults, and conf->ssl for an
@@ -135,6 +148,12 @@ ngx_uint_t ngx_xmpp_redis_ready(ngx_xmpp_redis_t *r, ngx_uint_t subscriber);
 #define NGX_XMPP_REDIS_REPEAT   1   /* idempotent: repeat on a new connection */
 #define NGX_XMPP_REDIS_SETUP    2   /* sent before others, while not ready yet;
                                        for use inside the state handler only */
+#define NGX_XMPP_REDIS_MARK     4   /* the last argument, one byte, becomes '1'
+                                       in a repeat */
+#define NGX_XMPP_REDIS_DURABLE  8   /* its handler runs when conf->replicas of
+                                       them have what it wrote; while there
+                                       are too few of them it fails: AWAY
+                                       (ngx_xmpp_redis_wait.c) */
 
 /*
  * Queues a command; it leaves with all others at the end of this event-loop

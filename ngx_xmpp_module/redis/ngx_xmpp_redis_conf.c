@@ -15,6 +15,8 @@
 #define NGX_XMPP_REDIS_PASSWORD  4096
 
 
+static char *ngx_xmpp_redis_conf_sentinel(ngx_conf_t *cf,
+    ngx_xmpp_redis_conf_t *conf);
 static char *ngx_xmpp_redis_conf_line(ngx_conf_t *cf, ngx_str_t *file,
     u_char *buf, size_t len, ngx_str_t *line);
 static char *ngx_xmpp_redis_conf_ssl(ngx_conf_t *cf,
@@ -27,34 +29,37 @@ static ngx_int_t ngx_xmpp_redis_conf_ssl_name(ngx_conf_t *cf,
 
 char *
 ngx_xmpp_redis_conf_password(ngx_conf_t *cf, ngx_str_t *file,
-    ngx_xmpp_redis_conf_t *conf)
+    ngx_xmpp_redis_conf_t *conf, ngx_uint_t sentinel)
 {
     char       *rv;
     u_char      buf[NGX_XMPP_REDIS_PASSWORD + 3];
     ssize_t     n;
     ngx_fd_t    fd;
     ngx_err_t   err;
+    ngx_str_t  *name, *password;
 
-    if (conf->password.len) {
+    name = sentinel ? &conf->sentinel_password_file : &conf->password_file;
+    password = sentinel ? &conf->sentinel_password : &conf->password;
+
+    if (password->len) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "there is a password in \"xmpp_redis\", too; leave "
                            "one of them");
         return NGX_CONF_ERROR;
     }
 
-    conf->password_file = *file;
+    *name = *file;
 
-    if (ngx_conf_full_name(cf->cycle, &conf->password_file, 1) != NGX_OK) {
+    if (ngx_conf_full_name(cf->cycle, name, 1) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    fd = ngx_open_file(conf->password_file.data, NGX_FILE_RDONLY,
-                       NGX_FILE_OPEN, 0);
+    fd = ngx_open_file(name->data, NGX_FILE_RDONLY, NGX_FILE_OPEN, 0);
 
     if (fd == NGX_INVALID_FILE) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, ngx_errno,
                            ngx_open_file_n " \"%V\" failed; it should hold "
-                           "the password of Redis", &conf->password_file);
+                           "the password of Redis", name);
         return NGX_CONF_ERROR;
     }
 
@@ -63,19 +68,17 @@ ngx_xmpp_redis_conf_password(ngx_conf_t *cf, ngx_str_t *file,
 
     if (ngx_close_file(fd) == NGX_FILE_ERROR) {
         ngx_conf_log_error(NGX_LOG_ALERT, cf, ngx_errno,
-                           ngx_close_file_n " \"%V\" failed",
-                           &conf->password_file);
+                           ngx_close_file_n " \"%V\" failed", name);
     }
 
     if (n == -1) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, err,
                            ngx_read_fd_n " \"%V\" failed; it should hold the "
-                           "password of Redis", &conf->password_file);
+                           "password of Redis", name);
         return NGX_CONF_ERROR;
     }
 
-    rv = ngx_xmpp_redis_conf_line(cf, &conf->password_file, buf, n,
-                                  &conf->password);
+    rv = ngx_xmpp_redis_conf_line(cf, name, buf, n, password);
 
     ngx_explicit_memzero(buf, sizeof(buf));
 
@@ -154,11 +157,54 @@ ngx_xmpp_redis_conf_init(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
     {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "the directives \"xmpp_redis_ssl_...\" need TLS: "
-                      "begin the address in \"xmpp_redis\" with \"rediss:\"");
+                      "begin the address in \"xmpp_redis\" with \"rediss:\" "
+                      "or \"sentinels:\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_xmpp_redis_conf_sentinel(cf, conf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
     return conf->tls ? ngx_xmpp_redis_conf_ssl(cf, conf) : NGX_CONF_OK;
+}
+
+
+static char *
+ngx_xmpp_redis_conf_sentinel(ngx_conf_t *cf, ngx_xmpp_redis_conf_t *conf)
+{
+    if (conf->master.len == 0
+        && (conf->sentinel_user.len || conf->sentinel_password.len))
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sentinel_user=\" and "
+                      "\"xmpp_redis_sentinel_password_file\" need sentinels: "
+                      "\"xmpp_redis sentinel:host:port,host:port/name\"");
+        return NGX_CONF_ERROR;
+    }
+
+    if (conf->sentinel_user.len && conf->sentinel_password.len == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"xmpp_redis\" has the user \"%V\" of the sentinels "
+                      "without a password: put it into a file and name that in "
+                      "\"xmpp_redis_sentinel_password_file\"",
+                      &conf->sentinel_user);
+        return NGX_CONF_ERROR;
+    }
+
+    /* sentinels tell addresses, and certificates have names */
+
+    if (conf->master.len && conf->tls && conf->ssl_verify
+        && conf->ssl_name.len == 0)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"sentinels:\" in \"xmpp_redis\" needs "
+                      "\"xmpp_redis_ssl_name\": the name that the "
+                      "certificates of all sentinels and servers have");
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

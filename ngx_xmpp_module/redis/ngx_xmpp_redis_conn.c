@@ -8,8 +8,10 @@
  *     |                 |             |          |                   |
  *     +------ lost: timer = 0, 50, 100 ms ... 1 s, jittered ---------+
  *
- * An outage is logged once for each of its reasons, then every 30 s, and once
- * when it is over.  Losing a connection never calls a request's handler, only
+ * Where sentinels are asked for the master first (ngx_xmpp_redis_sentinel.c),
+ * idle becomes asking, and asking becomes connecting when one has answered.
+ *
+ * Losing a connection never calls a request's handler, only
  * the state handler; and none of these functions is called from within the
  * client's interface, except conn_close().
  */
@@ -19,12 +21,6 @@
 #include <ngx_event_connect.h>
 
 
-typedef struct {
-    char  *what;
-    char  *advice;
-} ngx_xmpp_redis_reason_t;
-
-
 static void ngx_xmpp_redis_timer_handler(ngx_event_t *ev);
 static void ngx_xmpp_redis_connected(ngx_xmpp_redis_conn_t *conn);
 static void ngx_xmpp_redis_write_handler(ngx_event_t *wev);
@@ -32,82 +28,24 @@ static void ngx_xmpp_redis_read_handler(ngx_event_t *rev);
 static void ngx_xmpp_redis_closed_by(ngx_xmpp_redis_conn_t *conn, ssize_t n,
     ngx_err_t err);
 static ngx_int_t ngx_xmpp_redis_replies(ngx_xmpp_redis_conn_t *conn);
-static void ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn);
-static void ngx_xmpp_redis_log_away(ngx_xmpp_redis_conn_t *conn,
-    ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail);
+static void ngx_xmpp_redis_conn_reset(ngx_xmpp_redis_conn_t *conn);
+static ngx_uint_t ngx_xmpp_redis_at_once(ngx_xmpp_redis_conn_t *conn,
+    ngx_xmpp_redis_reason_e reason);
 static void ngx_xmpp_redis_retry(ngx_xmpp_redis_conn_t *conn,
     ngx_uint_t at_once);
 
 
-/* in the order of ngx_xmpp_redis_reason_e */
-static ngx_xmpp_redis_reason_t  ngx_xmpp_redis_reasons[] = {
-
-    { "got no socket",
-      "raise worker_connections or worker_rlimit_nofile" },
-
-    { "got no memory",
-      "trying again" },
-
-    { "cannot be made",
-      "is redis-server running there? trying again" },
-
-    { "is not permitted",
-      "let the user of the worker processes use that socket" },
-
-    { "got no answer within the connect timeout",
-      "is the server stalled, or is it no Redis? trying again" },
-
-    { "got no TLS handshake within the connect timeout",
-      "does the server speak TLS there? trying again" },
-
-    { "cannot speak TLS",
-      "does the server speak TLS there, and does it ask for a certificate "
-      "(\"xmpp_redis_ssl_certificate\")? trying again" },
-
-    { "is not trusted",
-      "\"xmpp_redis_ssl_trusted_certificate\" has to hold the authority of "
-      "the server's certificate, which has to be valid; trying again" },
-
-    { "is not trusted: the server's certificate is for another name",
-      "correct the name in \"xmpp_redis\", or give that of the certificate "
-      "in \"xmpp_redis_ssl_name\"; trying again" },
-
-    { "was closed by the server",
-      "connecting again" },
-
-    { "got no reply within the timeout",
-      "the server is stalled or overloaded; connecting again" },
-
-    { "got what is no valid reply",
-      "connecting again" },
-
-    { "was refused",
-      "check address, user, password and database in \"xmpp_redis\"" },
-
-    { "has to wait: the server is loading its data",
-      "trying again" },
-
-    { "reached a replica",
-      "\"xmpp_redis\" has to name the master; trying again" },
-
-    { "does not hear what is published",
-      "both connections have to reach the same master; connecting again" },
-
-    { "was closed at the worker's shutdown timeout",
-      "not connecting again" }
-};
-
-
-/* prepares a connection; r->conf and r->log are set */
+/* prepares the n-th connection; r->conf and r->log are set */
 void
-ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber)
+ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t n)
 {
     ngx_xmpp_redis_conn_t  *conn;
 
-    conn = &r->conn[subscriber];
+    conn = &r->conn[n];
 
     conn->client = r;
-    conn->subscriber = subscriber;
+    conn->subscriber = (n != 0);
+    conn->sentinel = (n == 2);
     conn->fd = (ngx_socket_t) -1;
 
     ngx_queue_init(&conn->setup);
@@ -115,6 +53,7 @@ ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber)
     ngx_queue_init(&conn->waiting);
     ngx_queue_init(&conn->sent);
     ngx_queue_init(&conn->refused);
+    ngx_queue_init(&conn->held);
 
     conn->timer.handler = ngx_xmpp_redis_timer_handler;
     conn->timer.data = conn;
@@ -160,29 +99,56 @@ ngx_xmpp_redis_timer_handler(ngx_event_t *ev)
         break;
 
     case ngx_xmpp_redis_st_ready:
+        if (conn->sentinel) {
+            ngx_xmpp_redis_sentinel_tick(conn);
+            break;
+        }
+
         ngx_xmpp_redis_probe_tick(conn->client);
         break;
 
+    case ngx_xmpp_redis_st_asking:
     case ngx_xmpp_redis_st_closed:
         break;
     }
 }
 
 
-/* begins to connect an idle connection; failures are handled here */
+/*
+ * Begins to connect an idle connection, or to find out where to; failures are
+ * handled here.
+ */
 void
 ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn)
 {
+    ngx_xmpp_redis_t  *r;
+
+    r = conn->client;
+
+    if (r->conf.master.len && !conn->sentinel) {
+        conn->state = ngx_xmpp_redis_st_asking;
+        ngx_xmpp_redis_sentinel_ask(r);
+        return;
+    }
+
+    ngx_xmpp_redis_conn_connect(conn,
+                                &r->conf.addr[conn->addr % r->conf.naddrs]);
+}
+
+
+/* the same, to this address, which lives as long as the client */
+void
+ngx_xmpp_redis_conn_connect(ngx_xmpp_redis_conn_t *conn, ngx_addr_t *addr)
+{
     ngx_int_t               rc;
     ngx_err_t               err;
-    ngx_addr_t             *addr;
     ngx_connection_t       *c;
     ngx_xmpp_redis_t       *r;
     ngx_peer_connection_t   pc;
 
     r = conn->client;
 
-    addr = &r->conf.addr[conn->addr % r->conf.naddrs];
+    conn->peer = addr;
 
     conn->reader = redisReaderCreate();
     if (conn->reader == NULL) {
@@ -232,7 +198,9 @@ ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn)
 
     ngx_xmpp_redis_conn_handlers(conn);
 
-    ngx_add_timer(&conn->timer, r->conf.connect_timeout);
+    ngx_add_timer(&conn->timer, conn->sentinel
+                                ? ngx_xmpp_redis_sentinel_time(r)
+                                : r->conf.connect_timeout);
 
     if (rc == NGX_OK) {
         ngx_xmpp_redis_connected(conn);
@@ -484,24 +452,19 @@ ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn)
     conn->ready_at = ngx_current_msec;
     conn->connection->log = r->log;
 
-    if (conn->down) {
-        ngx_log_error(NGX_LOG_NOTICE, r->log, 0,
-                      "xmpp redis \"%V\": %s connection is back after %M ms",
-                      &r->conf.url, conn->subscriber ? "subscriber" : "command",
-                      ngx_current_msec - conn->down_at);
+    ngx_xmpp_redis_log_ready(conn);
 
-    } else {
-        ngx_log_error(NGX_LOG_INFO, r->log, 0,
-                      "xmpp redis \"%V\": %s connection is ready",
-                      &r->conf.url,
-                      conn->subscriber ? "subscriber" : "command");
+    if (conn->sentinel) {
+        ngx_xmpp_redis_sentinel_ready(r);
+        return NGX_OK;
     }
-
-    conn->down = 0;
-    conn->reasons = 0;
 
     if (conn->subscriber) {
         ngx_xmpp_redis_probe_ready(r);
+    }
+
+    if (!conn->subscriber) {
+        ngx_xmpp_redis_wait_ready(conn);
     }
 
     if (r->conf.state) {
@@ -533,6 +496,11 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
     was_ready = (conn->state == ngx_xmpp_redis_st_ready);
 
     ngx_xmpp_redis_log_away(conn, reason, err, detail);
+
+    if (reason != ngx_xmpp_redis_shutdown) {
+        ngx_xmpp_redis_conn_reset(conn);
+    }
+
     ngx_xmpp_redis_disconnect(conn);
 
     conn->state = (reason == ngx_xmpp_redis_shutdown)
@@ -554,19 +522,16 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
         conn->addr++;
     }
 
-    if (conn->subscriber) {
+    if (conn->subscriber && !conn->sentinel) {
         ngx_xmpp_redis_probe_reset(r);
     }
 
-    if (was_ready && r->conf.state) {
+    if (was_ready && r->conf.state && !conn->sentinel) {
         r->conf.state(r->conf.data, conn->subscriber, 0);
     }
 
     if (conn->state == ngx_xmpp_redis_st_idle) {
-        ngx_xmpp_redis_retry(conn, conn->attempts == 0
-                                   && reason != ngx_xmpp_redis_refused
-                                   && reason != ngx_xmpp_redis_loading
-                                   && reason != ngx_xmpp_redis_replica);
+        ngx_xmpp_redis_retry(conn, ngx_xmpp_redis_at_once(conn, reason));
         ngx_xmpp_redis_deadline(conn);
     }
 
@@ -591,61 +556,22 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
 }
 
 
-static void
-ngx_xmpp_redis_log_away(ngx_xmpp_redis_conn_t *conn,
-    ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail)
+/*
+ * Whether the next attempt may follow at once.  Another sentinel may know what
+ * this one does not: only when all of them have been asked there is a pause.
+ */
+static ngx_uint_t
+ngx_xmpp_redis_at_once(ngx_xmpp_redis_conn_t *conn,
+    ngx_xmpp_redis_reason_e reason)
 {
-    char                     *name, *advice;
-    ngx_str_t                 text;
-    ngx_uint_t                bit, level;
-    ngx_xmpp_redis_t         *r;
-    ngx_xmpp_redis_reason_t  *why;
-
-    r = conn->client;
-
-    if (!conn->down) {
-        conn->down = 1;
-        conn->down_at = ngx_current_msec;
-        conn->logged_at = ngx_current_msec;
+    if (conn->sentinel) {
+        return conn->attempts < conn->client->conf.naddrs;
     }
 
-    bit = (ngx_uint_t) 1 << reason;
-
-    if ((conn->reasons & bit)
-        && ngx_current_msec - conn->logged_at < NGX_XMPP_REDIS_REMIND)
-    {
-        ngx_log_debug2(NGX_LOG_DEBUG_CORE, r->log, err,
-                       "xmpp redis away, subscriber:%ui reason:%d",
-                       conn->subscriber, reason);
-        return;
-    }
-
-    conn->reasons |= bit;
-    conn->logged_at = ngx_current_msec;
-
-    why = &ngx_xmpp_redis_reasons[reason];
-    name = conn->subscriber ? "subscriber" : "command";
-    level = (reason == ngx_xmpp_redis_shutdown) ? NGX_LOG_INFO : NGX_LOG_ERR;
-
-    if (detail) {
-        text = *detail;
-        text.len = ngx_min(text.len, 200);
-
-        /* one reason for all that may be wrong with address and user */
-
-        advice = (reason == ngx_xmpp_redis_refused)
-                 ? ngx_xmpp_redis_advice(&text) : NULL;
-
-        ngx_log_error(level, r->log, err,
-                      "xmpp redis \"%V\": %s connection %s, \"%V\"; %s",
-                      &r->conf.url, name, why->what, &text,
-                      advice ? advice : why->advice);
-
-    } else {
-        ngx_log_error(level, r->log, err,
-                      "xmpp redis \"%V\": %s connection %s; %s",
-                      &r->conf.url, name, why->what, why->advice);
-    }
+    return conn->attempts == 0
+           && reason != ngx_xmpp_redis_refused
+           && reason != ngx_xmpp_redis_loading
+           && reason != ngx_xmpp_redis_replica;
 }
 
 
@@ -657,7 +583,7 @@ ngx_xmpp_redis_retry(ngx_xmpp_redis_conn_t *conn, ngx_uint_t at_once)
     ngx_msec_t  delay;
 
     if (at_once) {
-        conn->attempts = 1;
+        conn->attempts++;
         ngx_post_event(&conn->timer, &ngx_posted_next_events);
         return;
     }
@@ -697,8 +623,37 @@ ngx_xmpp_redis_conn_close(ngx_xmpp_redis_conn_t *conn)
 }
 
 
-/* gives back the socket, the reader and the events, in whatever state */
+/*
+ * What had no answer is repeated on another connection, and must not run on
+ * this one behind that (cluster.md, rule 2): after an ordinary end, TCP goes
+ * on delivering what the network has lost.
+ */
 static void
+ngx_xmpp_redis_conn_reset(ngx_xmpp_redis_conn_t *conn)
+{
+    struct linger  linger;
+
+    if (conn->subscriber || conn->connection == NULL
+        || ngx_queue_empty(&conn->sent))
+    {
+        return;
+    }
+
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+
+    if (setsockopt(conn->connection->fd, SOL_SOCKET, SO_LINGER,
+                   (const void *) &linger, sizeof(struct linger))
+        == -1)
+    {
+        ngx_log_error(NGX_LOG_ERR, conn->client->log, ngx_socket_errno,
+                      "setsockopt(SO_LINGER) failed");
+    }
+}
+
+
+/* gives back the socket, the reader and the events, in whatever state */
+void
 ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn)
 {
     if (conn->timer.timer_set) {

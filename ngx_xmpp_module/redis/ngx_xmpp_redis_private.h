@@ -8,6 +8,9 @@
  *                             +--- REPEAT ---+--> failed --> handler(NULL)
  *                                   lost
  *
+ * A durable command that was answered is "held", with its reply, until a WAIT
+ * behind it has been answered, too (ngx_xmpp_redis_wait.c).
+ *
  * A server that answers LOADING or READONLY is left: nothing more is sent,
  * what it refuses goes to "refused", and when all replies are in, the
  * connection is given up and the refused ones go back to "waiting".
@@ -20,8 +23,8 @@
  *
  * One event, conn->timer, belongs to the state: it ends the back-off in
  * "idle", is the time limit of "connecting", "securing" and "setup" together,
- * and probes a subscriber in "ready".  conn->deadline belongs to the
- * requests.  Both are cancelable: Redis alone never keeps an old worker.
+ * and probes a subscriber or a sentinel in "ready".  conn->deadline belongs to
+ * the requests.  Both are cancelable: Redis alone never keeps an old worker.
  */
 
 
@@ -50,6 +53,7 @@
 
 typedef enum {
     ngx_xmpp_redis_st_idle = 0,      /* no socket; waits for conn->timer */
+    ngx_xmpp_redis_st_asking,        /* no socket; waits for a sentinel */
     ngx_xmpp_redis_st_connecting,
     ngx_xmpp_redis_st_securing,      /* the handshake of TLS */
     ngx_xmpp_redis_st_setup,
@@ -68,7 +72,10 @@ typedef enum {
     ngx_xmpp_redis_req_setup_ping,
     ngx_xmpp_redis_req_setup_name,
     ngx_xmpp_redis_req_setup_select,
-    ngx_xmpp_redis_req_setup_role
+    ngx_xmpp_redis_req_setup_role,
+    ngx_xmpp_redis_req_setup_master, /* these two of a sentinel */
+    ngx_xmpp_redis_req_setup_switch,
+    ngx_xmpp_redis_req_wait
 } ngx_xmpp_redis_kind_e;
 
 
@@ -90,7 +97,11 @@ typedef enum {
     ngx_xmpp_redis_loading,
     ngx_xmpp_redis_replica,
     ngx_xmpp_redis_elsewhere,
-    ngx_xmpp_redis_shutdown
+    ngx_xmpp_redis_shutdown,
+    ngx_xmpp_redis_moved,
+    ngx_xmpp_redis_no_master,
+    ngx_xmpp_redis_no_sentinel,
+    ngx_xmpp_redis_no_address
 } ngx_xmpp_redis_reason_e;
 
 
@@ -101,14 +112,17 @@ struct ngx_xmpp_redis_req_s {
     ngx_queue_t                  queue;
     ngx_xmpp_redis_handler_pt    handler;    /* NULL: none, or cancelled */
     void                        *data;
-    char                        *bytes;      /* of redisFormatCommandArgv() */
+    u_char                      *bytes;      /* as sent, from the heap */
     size_t                       len;
     ngx_msec_t                   deadline;
+    redisReply                  *reply;      /* while it is held */
 
     unsigned                     kind:4;     /* ngx_xmpp_redis_kind_e */
     unsigned                     status:2;   /* ngx_xmpp_redis_status_e */
     unsigned                     repeat:1;
+    unsigned                     mark:1;     /* a repeat says that it is one */
     unsigned                     unknown:1;  /* an earlier try may have run */
+    unsigned                     durable:1;  /* held until replicas have it */
 };
 
 
@@ -138,6 +152,24 @@ typedef struct {
 } ngx_xmpp_redis_probe_t;
 
 
+/* ngx_xmpp_redis_sentinel.c: the master, as a sentinel has told */
+typedef struct {
+    ngx_addr_t                   addr;
+    ngx_sockaddr_t               sockaddr;
+    u_char                       name[NGX_SOCKADDR_STRLEN];
+} ngx_xmpp_redis_master_t;
+
+
+/* ngx_xmpp_redis_wait.c */
+typedef struct {
+    ngx_event_t                  timer;      /* asks again while lacking */
+    ngx_msec_t                   since;
+    ngx_msec_t                   logged_at;
+
+    unsigned                     lacking:1;  /* replicas are */
+} ngx_xmpp_redis_wait_t;
+
+
 struct ngx_xmpp_redis_conn_s {
     ngx_xmpp_redis_t            *client;
     ngx_connection_t            *connection; /* NULL: idle or closed */
@@ -146,6 +178,7 @@ struct ngx_xmpp_redis_conn_s {
     /* debug logs take the data of an event for a connection */
     ngx_socket_t                 fd;
 
+    ngx_addr_t                  *peer;       /* of the last connect */
     ngx_uint_t                   subscriber; /* 0 or 1 */
     ngx_xmpp_redis_state_e       state;
     ngx_event_t                  timer;      /* of the state */
@@ -157,6 +190,7 @@ struct ngx_xmpp_redis_conn_s {
     ngx_queue_t                  waiting;
     ngx_queue_t                  sent;
     ngx_queue_t                  refused;    /* when leaving: did not run */
+    ngx_queue_t                  held;       /* answered, and durable */
     size_t                       offset;     /* written of the next request */
     u_char                      *out;        /* TLS: a record that is being */
     size_t                       out_len;    /* written, of c->pool */
@@ -178,19 +212,24 @@ struct ngx_xmpp_redis_conn_s {
 
     ngx_xmpp_redis_push_t        push;       /* of a subscriber */
 
+    unsigned                     sentinel:1; /* to a sentinel */
     unsigned                     down:1;     /* an outage was logged */
     unsigned                     greeting:1; /* in the state handler, ready */
     unsigned                     complained:1;
     unsigned                     leaving:1;  /* lost after the last reply */
+    unsigned                     owed:1;     /* durable ones without a WAIT */
 };
 
 
 struct ngx_xmpp_redis_s {
     ngx_xmpp_redis_conf_t        conf;
     ngx_log_t                   *log;
-    ngx_xmpp_redis_conn_t        conn[2];    /* commands, subscriber */
-
+    ngx_xmpp_redis_conn_t        conn[3];    /* commands, subscriber,
+                                                sentinel: idle without */
     ngx_xmpp_redis_probe_t       probe;
+    ngx_xmpp_redis_master_t      master;
+
+    ngx_xmpp_redis_wait_t        wait;
 
     ngx_queue_t                  failed;     /* handlers to be told */
     ngx_event_t                  fail;       /* posted: failed not empty */
@@ -214,6 +253,11 @@ ngx_xmpp_redis_req_t *ngx_xmpp_redis_req_create(ngx_xmpp_redis_t *r,
 void ngx_xmpp_redis_req_free(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req);
 void ngx_xmpp_redis_req_queue(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_req_t *req);
+void ngx_xmpp_redis_req_drop(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
+    ngx_xmpp_redis_status_e status);
+void ngx_xmpp_redis_req_told(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
+    redisReply *reply);
+void ngx_xmpp_redis_prepend(ngx_queue_t *queue, ngx_queue_t *before);
 void ngx_xmpp_redis_req_fail(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
     ngx_xmpp_redis_status_e status);
 ngx_int_t ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply);
@@ -223,8 +267,10 @@ void ngx_xmpp_redis_deadline(ngx_xmpp_redis_conn_t *conn);
 
 /* ngx_xmpp_redis_conn.c */
 
-void ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t subscriber);
+void ngx_xmpp_redis_conn_init(ngx_xmpp_redis_t *r, ngx_uint_t n);
 void ngx_xmpp_redis_conn_start(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_conn_connect(ngx_xmpp_redis_conn_t *conn,
+    ngx_addr_t *addr);
 void ngx_xmpp_redis_conn_setup(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_conn_handlers(ngx_xmpp_redis_conn_t *conn);
 ngx_int_t ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn);
@@ -232,10 +278,42 @@ void ngx_xmpp_redis_conn_close(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail);
 ngx_int_t ngx_xmpp_redis_conn_read(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn);
+
+/* ngx_xmpp_redis_log.c */
+
+void ngx_xmpp_redis_log_away(ngx_xmpp_redis_conn_t *conn,
+    ngx_xmpp_redis_reason_e reason, ngx_err_t err, ngx_str_t *detail);
+void ngx_xmpp_redis_log_ready(ngx_xmpp_redis_conn_t *conn);
+
+/* ngx_xmpp_redis_sentinel.c */
+
+void ngx_xmpp_redis_sentinel_ask(ngx_xmpp_redis_t *r);
+ngx_msec_t ngx_xmpp_redis_sentinel_time(ngx_xmpp_redis_t *r);
+ngx_int_t ngx_xmpp_redis_sentinel_setup(ngx_xmpp_redis_conn_t *conn);
+ngx_int_t ngx_xmpp_redis_sentinel_reply(ngx_xmpp_redis_conn_t *conn,
+    redisReply *reply);
+void ngx_xmpp_redis_sentinel_ready(ngx_xmpp_redis_t *r);
+void ngx_xmpp_redis_sentinel_heard(ngx_xmpp_redis_t *r, ngx_str_t *message);
+void ngx_xmpp_redis_sentinel_tick(ngx_xmpp_redis_conn_t *conn);
 
 /* ngx_xmpp_redis_send.c */
 
+ngx_int_t ngx_xmpp_redis_req_format(ngx_xmpp_redis_req_t *req,
+    ngx_uint_t argc, ngx_str_t *argv);
 void ngx_xmpp_redis_conn_flush(ngx_event_t *ev);
+
+/* ngx_xmpp_redis_wait.c */
+
+void ngx_xmpp_redis_wait_init(ngx_xmpp_redis_t *r);
+void ngx_xmpp_redis_wait_close(ngx_xmpp_redis_t *r);
+void ngx_xmpp_redis_wait_ready(ngx_xmpp_redis_conn_t *conn);
+ngx_int_t ngx_xmpp_redis_wait_queue(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_wait_hold(ngx_xmpp_redis_conn_t *conn,
+    ngx_xmpp_redis_req_t *req, redisReply *reply);
+ngx_int_t ngx_xmpp_redis_wait_reply(ngx_xmpp_redis_conn_t *conn,
+    redisReply *reply);
+void ngx_xmpp_redis_wait_lost(ngx_xmpp_redis_conn_t *conn);
 
 /* ngx_xmpp_redis_tls.c */
 
@@ -254,6 +332,10 @@ void ngx_xmpp_redis_probe_tick(ngx_xmpp_redis_t *r);
 /* ngx_xmpp_redis_setup.c */
 
 ngx_int_t ngx_xmpp_redis_setup(ngx_xmpp_redis_conn_t *conn);
+ngx_int_t ngx_xmpp_redis_setup_auth(ngx_xmpp_redis_conn_t *conn,
+    ngx_str_t *user, ngx_str_t *password);
+ngx_int_t ngx_xmpp_redis_setup_step(ngx_xmpp_redis_conn_t *conn,
+    ngx_uint_t kind, ngx_uint_t argc, ngx_str_t *argv);
 ngx_int_t ngx_xmpp_redis_setup_reply(ngx_xmpp_redis_conn_t *conn,
     ngx_uint_t kind, redisReply *reply);
 

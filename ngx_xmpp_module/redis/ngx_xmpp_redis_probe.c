@@ -10,14 +10,18 @@
  *
  *   heard, and counted by the server     well: quiet again
  *   not heard, or counted 0              a silence: asked again
- *   not known, the command got no reply  PING: is the socket alive at all?
+ *   not known, no reply, or no right     PING: is the socket alive at all?
+ *
+ * With it goes ROLE: a master that became a replica, and takes writes
+ * (replica-read-only no), would hear and count, and forget them.
  *
  * Two silences, one after the other: both connections are given up, since
  * nothing tells which of them is on the wrong server.  While messages come,
  * nothing is asked; else it costs a publish and a message each 20 s.
  *
  * Without a probe (no channel, no right to it, the command connection away)
- * it is a PING, whose deadline finds out a half-open peer.
+ * it is a PING, whose deadline finds out a half-open peer.  A right that is
+ * missing may be given: it is said once, and tried again each time.
  */
 
 
@@ -29,6 +33,8 @@ static void ngx_xmpp_redis_probe_subscribed(void *data, redisReply *reply,
 static ngx_int_t ngx_xmpp_redis_probe_verdict(ngx_xmpp_redis_t *r);
 static ngx_int_t ngx_xmpp_redis_probe_ask(ngx_xmpp_redis_t *r);
 static void ngx_xmpp_redis_probe_counted(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_redis_probe_role(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_redis_probe_elsewhere(ngx_xmpp_redis_t *r);
 
@@ -173,7 +179,7 @@ ngx_xmpp_redis_probe_ask(ngx_xmpp_redis_t *r)
     u_char     number[NGX_INT_T_LEN];
     ngx_str_t  argv[3];
 
-    if (!r->probe.subscribed || r->probe.denied
+    if (!r->probe.subscribed
         || r->conn[0].state != ngx_xmpp_redis_st_ready || r->conn[0].leaving)
     {
         return NGX_DECLINED;
@@ -191,6 +197,10 @@ ngx_xmpp_redis_probe_ask(ngx_xmpp_redis_t *r)
     if (r->probe.req == NULL) {
         return NGX_DECLINED;
     }
+
+    ngx_str_set(&argv[0], "ROLE");
+
+    (void) ngx_xmpp_redis_command(r, 0, 1, argv, ngx_xmpp_redis_probe_role, r);
 
     r->probe.asked = 1;
     r->probe.heard = 0;
@@ -216,6 +226,13 @@ ngx_xmpp_redis_probe_counted(void *data, redisReply *reply,
     if (reply->type == REDIS_REPLY_INTEGER) {
         r->probe.answered = 1;
         r->probe.counted = (reply->integer > 0);
+        r->probe.denied = 0;
+        return;
+    }
+
+    /* said once; it is tried further, and noticed when it is permitted */
+
+    if (r->probe.denied) {
         return;
     }
 
@@ -225,6 +242,37 @@ ngx_xmpp_redis_probe_counted(void *data, redisReply *reply,
                   "xmpp redis \"%V\": cannot probe whether messages arrive, "
                   "\"%*s\"; permit its user SPUBLISH on the module's channels",
                   &r->conf.url, (size_t) reply->len, reply->str);
+}
+
+
+/* an error, as without the right to it, tells nothing */
+
+static void
+ngx_xmpp_redis_probe_role(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status)
+{
+    ngx_xmpp_redis_t *r = data;
+
+    redisReply  *role;
+
+    if (reply == NULL || reply->type != REDIS_REPLY_ARRAY
+        || reply->elements == 0)
+    {
+        return;
+    }
+
+    role = reply->element[0];
+
+    if (role->type != REDIS_REPLY_STRING
+        || (role->len == 6 && ngx_memcmp(role->str, "master", 6) == 0))
+    {
+        return;
+    }
+
+    /* this is within its reader: it is lost when all replies are in */
+
+    r->conn[0].leaving = 1;
+    r->conn[0].leaving_for = ngx_xmpp_redis_replica;
 }
 
 

@@ -6,6 +6,7 @@
  *
  *   "smessage"     channel  payload    to conf->message, from within the
  *                                      parser; payload is not copied
+ *   "message"                          the same of a sentinel
  *   "ssubscribe"   channel  count      answers the oldest request, by order
  *   "sunsubscribe" channel  count      and not by name
  *   "pong"         ""                  likewise (+PONG before the first
@@ -293,6 +294,13 @@ ngx_xmpp_redis_push_kind(char *str, size_t len)
 
         break;
 
+    case 7:
+        if (ngx_memcmp(str, "message", 7) == 0) {
+            return ngx_xmpp_redis_push_message;
+        }
+
+        break;
+
     case 8:
         if (ngx_memcmp(str, "smessage", 8) == 0) {
             return ngx_xmpp_redis_push_message;
@@ -398,6 +406,11 @@ ngx_xmpp_redis_push_string(const redisReadTask *task, char *str, size_t len)
     if (task->idx == 2) {
         text.len = len;
         text.data = (u_char *) str;
+
+        if (conn->sentinel) {
+            ngx_xmpp_redis_sentinel_heard(conn->client, &text);
+            return conn;
+        }
 
         if (ngx_xmpp_redis_probe_heard(conn->client, &push->channel, &text)
             || conn->client->conf.message == NULL)

@@ -10,6 +10,8 @@
  *   ROLE                    finds out a replica: nobody hears an SPUBLISH
  *                           there, and nothing can be written
  *
+ * To a sentinel: AUTH, then what is in ngx_xmpp_redis_sentinel.c.
+ *
  * A step that is refused ends the connection; it is made anew after the
  * back-off, for what refuses now (a server that is loading, a replica that is
  * about to be promoted) may not do so later.
@@ -19,8 +21,11 @@
 #include "ngx_xmpp_redis_private.h"
 
 
-static ngx_int_t ngx_xmpp_redis_setup_step(ngx_xmpp_redis_conn_t *conn,
-    ngx_uint_t kind, ngx_uint_t argc, ngx_str_t *argv);
+static ngx_int_t ngx_xmpp_redis_setup_role(ngx_xmpp_redis_conn_t *conn,
+    redisReply *reply);
+static ngx_uint_t ngx_xmpp_redis_setup_optional(ngx_uint_t kind,
+    ngx_str_t *text);
+static char *ngx_xmpp_redis_setup_name(ngx_uint_t kind);
 static void ngx_xmpp_redis_setup_refused(ngx_xmpp_redis_conn_t *conn,
     ngx_uint_t kind, ngx_str_t *text);
 
@@ -42,28 +47,19 @@ ngx_xmpp_redis_setup(ngx_xmpp_redis_conn_t *conn)
 {
     u_char                  db[NGX_INT_T_LEN];
     ngx_str_t               argv[3];
-    ngx_uint_t              n;
     ngx_xmpp_redis_conf_t  *conf;
 
     conf = &conn->client->conf;
     conn->steps = 0;
 
-    if (conf->password.len) {
-        n = 0;
-        argv[n++] = ngx_xmpp_redis_auth;
+    if (conn->sentinel) {
+        return ngx_xmpp_redis_sentinel_setup(conn);
+    }
 
-        if (conf->user.len) {
-            argv[n++] = conf->user;
-        }
-
-        argv[n++] = conf->password;
-
-        if (ngx_xmpp_redis_setup_step(conn, ngx_xmpp_redis_req_setup_auth, n,
-                                      argv)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+    if (ngx_xmpp_redis_setup_auth(conn, &conf->user, &conf->password)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     if (ngx_xmpp_redis_setup_step(conn, ngx_xmpp_redis_req_setup_ping, 1,
@@ -104,7 +100,34 @@ ngx_xmpp_redis_setup(ngx_xmpp_redis_conn_t *conn)
 }
 
 
-static ngx_int_t
+/* AUTH, if there is a password; NGX_ERROR: no memory */
+ngx_int_t
+ngx_xmpp_redis_setup_auth(ngx_xmpp_redis_conn_t *conn, ngx_str_t *user,
+    ngx_str_t *password)
+{
+    ngx_str_t   argv[3];
+    ngx_uint_t  n;
+
+    if (password->len == 0) {
+        return NGX_OK;
+    }
+
+    n = 0;
+    argv[n++] = ngx_xmpp_redis_auth;
+
+    if (user->len) {
+        argv[n++] = *user;
+    }
+
+    argv[n++] = *password;
+
+    return ngx_xmpp_redis_setup_step(conn, ngx_xmpp_redis_req_setup_auth, n,
+                                     argv);
+}
+
+
+/* queues a command whose reply goes to ngx_xmpp_redis_setup_reply() */
+ngx_int_t
 ngx_xmpp_redis_setup_step(ngx_xmpp_redis_conn_t *conn, ngx_uint_t kind,
     ngx_uint_t argc, ngx_str_t *argv)
 {
@@ -130,49 +153,34 @@ ngx_int_t
 ngx_xmpp_redis_setup_reply(ngx_xmpp_redis_conn_t *conn, ngx_uint_t kind,
     redisReply *reply)
 {
-    ngx_str_t    text;
-    redisReply  *role;
+    ngx_int_t  rc;
+    ngx_str_t  text;
+
+    rc = NGX_OK;
 
     if (reply->type == REDIS_REPLY_ERROR) {
         text.len = reply->len;
         text.data = (u_char *) reply->str;
 
-        /* a name is for the eyes, and ROLE may be withheld by an ACL */
-
-        if (kind != ngx_xmpp_redis_req_setup_name
-            && (kind != ngx_xmpp_redis_req_setup_role
-                || text.len < 7
-                || ngx_memcmp(text.data, "NOPERM ", 7) != 0))
-        {
+        if (!ngx_xmpp_redis_setup_optional(kind, &text)) {
             ngx_xmpp_redis_setup_refused(conn, kind, &text);
             return NGX_ERROR;
         }
 
         ngx_log_error(NGX_LOG_INFO, conn->client->log, 0,
                       "xmpp redis \"%V\": %s is not permitted: \"%V\"",
-                      &conn->client->conf.url,
-                      kind == ngx_xmpp_redis_req_setup_name ? "CLIENT SETNAME"
-                                                            : "ROLE",
+                      &conn->client->conf.url, ngx_xmpp_redis_setup_name(kind),
                       &text);
 
     } else if (kind == ngx_xmpp_redis_req_setup_role) {
+        rc = ngx_xmpp_redis_setup_role(conn, reply);
 
-        role = (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0)
-               ? reply->element[0] : NULL;
+    } else if (kind == ngx_xmpp_redis_req_setup_master) {
+        rc = ngx_xmpp_redis_sentinel_reply(conn, reply);
+    }
 
-        if (role == NULL || role->type != REDIS_REPLY_STRING) {
-            ngx_str_set(&text, "not an answer to ROLE");
-            ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_protocol, 0, &text);
-            return NGX_ERROR;
-        }
-
-        if (role->len != 6 || ngx_memcmp(role->str, "master", 6) != 0) {
-            text.len = role->len;
-            text.data = (u_char *) role->str;
-
-            ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_replica, 0, &text);
-            return NGX_ERROR;
-        }
+    if (rc != NGX_OK) {
+        return NGX_ERROR;
     }
 
     if (--conn->steps) {
@@ -180,6 +188,68 @@ ngx_xmpp_redis_setup_reply(ngx_xmpp_redis_conn_t *conn, ngx_uint_t kind,
     }
 
     return ngx_xmpp_redis_conn_ready(conn);
+}
+
+
+/* NGX_ERROR: it is no master, the connection is gone */
+
+static ngx_int_t
+ngx_xmpp_redis_setup_role(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
+{
+    ngx_str_t    text;
+    redisReply  *role;
+
+    role = (reply->type == REDIS_REPLY_ARRAY && reply->elements > 0)
+           ? reply->element[0] : NULL;
+
+    if (role == NULL || role->type != REDIS_REPLY_STRING) {
+        ngx_str_set(&text, "not an answer to ROLE");
+        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_protocol, 0, &text);
+        return NGX_ERROR;
+    }
+
+    if (role->len != 6 || ngx_memcmp(role->str, "master", 6) != 0) {
+        text.len = role->len;
+        text.data = (u_char *) role->str;
+
+        ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_replica, 0, &text);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* a name is for the eyes; ROLE and SUBSCRIBE may be withheld by an ACL */
+
+static ngx_uint_t
+ngx_xmpp_redis_setup_optional(ngx_uint_t kind, ngx_str_t *text)
+{
+    if (kind == ngx_xmpp_redis_req_setup_name) {
+        return 1;
+    }
+
+    return (kind == ngx_xmpp_redis_req_setup_role
+            || kind == ngx_xmpp_redis_req_setup_switch)
+           && text->len >= 7
+           && ngx_memcmp(text->data, "NOPERM ", 7) == 0;
+}
+
+
+static char *
+ngx_xmpp_redis_setup_name(ngx_uint_t kind)
+{
+    switch (kind) {
+
+    case ngx_xmpp_redis_req_setup_name:
+        return "CLIENT SETNAME";
+
+    case ngx_xmpp_redis_req_setup_role:
+        return "ROLE";
+
+    default: /* ngx_xmpp_redis_req_setup_switch */
+        return "SUBSCRIBE +switch-master";
+    }
 }
 
 
@@ -198,6 +268,12 @@ ngx_xmpp_redis_setup_refused(ngx_xmpp_redis_conn_t *conn, ngx_uint_t kind,
                && ngx_memcmp(text->data, "MASTERDOWN ", 11) == 0)
     {
         reason = ngx_xmpp_redis_replica;
+
+    } else if (kind == ngx_xmpp_redis_req_setup_master
+               && text->len >= 11
+               && ngx_memcmp(text->data, "ERR unknown", 11) == 0)
+    {
+        reason = ngx_xmpp_redis_no_sentinel;
 
     } else if (kind == ngx_xmpp_redis_req_setup_auth
                && text->len >= 11

@@ -37,6 +37,7 @@ static void ngx_xmpp_store_agreed(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
     ngx_str_t *message);
+static ngx_int_t ngx_xmpp_store_request(ngx_xmpp_store_req_t *req);
 static void ngx_xmpp_store_post_send(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_str_t *tag,
     ngx_xmpp_store_handler_pt handler, void *data);
@@ -68,6 +69,7 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
 
     store->log = log;
     store->prefix = conf->prefix;
+    store->durability = conf->durability;
     store->bell = bell;
     store->rung = rung;
     store->state = state;
@@ -172,6 +174,7 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
 
             ngx_xmpp_store_agree(store);
             ngx_xmpp_store_policy_check(store, NGX_XMPP_REDIS_SETUP);
+            ngx_xmpp_store_durability_check(store, NGX_XMPP_REDIS_SETUP);
         }
     }
 
@@ -338,17 +341,34 @@ ngx_xmpp_store_command(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     req->cleanup = cln;
     req->argc = a->n;
     req->argv = argv;
+    req->mark = a->mark;
+    req->once = a->once;
+    req->durable = a->durable;
 
-    req->redis = ngx_xmpp_redis_command(store->redis, NGX_XMPP_REDIS_REPEAT,
-                                        req->argc, req->argv,
-                                        ngx_xmpp_store_reply, req);
-    if (req->redis == NULL) {
+    if (ngx_xmpp_store_request(req) != NGX_OK) {
         return NULL;
     }
 
     cln->handler = ngx_xmpp_store_cancel;
 
     return req;
+}
+
+
+static ngx_int_t
+ngx_xmpp_store_request(ngx_xmpp_store_req_t *req)
+{
+    req->redis = ngx_xmpp_redis_command(req->store->redis,
+                                        (req->once ? 0
+                                                   : NGX_XMPP_REDIS_REPEAT)
+                                        | (req->mark ? NGX_XMPP_REDIS_MARK
+                                                     : 0)
+                                        | (req->durable
+                                           ? NGX_XMPP_REDIS_DURABLE : 0),
+                                        req->argc, req->argv,
+                                        ngx_xmpp_store_reply, req);
+
+    return req->redis ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -459,6 +479,10 @@ ngx_xmpp_store_reply(void *data, redisReply *reply,
 
     req->redis = NULL;
 
+    if (status == NGX_XMPP_REDIS_UNKNOWN) {
+        req->unknown = 1;
+    }
+
     if (reply != NULL && ngx_xmpp_store_missing(req, reply) == NGX_OK) {
         return;
     }
@@ -470,7 +494,7 @@ ngx_xmpp_store_reply(void *data, redisReply *reply,
 
     if (reply == NULL) {
         res.rc = (status == NGX_XMPP_REDIS_OK) ? NGX_OK
-                 : (status == NGX_XMPP_REDIS_AWAY) ? NGX_AGAIN : NGX_ERROR;
+                 : req->unknown ? NGX_ERROR : NGX_AGAIN;
 
     } else if (reply->type == REDIS_REPLY_ERROR) {
         ngx_xmpp_store_error(req, reply, &res);
@@ -510,15 +534,21 @@ ngx_xmpp_store_missing(ngx_xmpp_store_req_t *req, redisReply *reply)
     }
 
     req->repeated = 1;
-    req->redis = ngx_xmpp_redis_command(req->store->redis,
-                                        NGX_XMPP_REDIS_REPEAT, req->argc,
-                                        req->argv, ngx_xmpp_store_reply, req);
 
-    return req->redis ? NGX_OK : NGX_DECLINED;
+    /* this try did not run, but one before it on another connection may have */
+
+    if (req->mark) {
+        ngx_str_set(&req->argv[req->argc - 1], "1");
+    }
+
+    return ngx_xmpp_store_request(req);
 }
 
 
-/* an error that says that nothing ran: the caller may try again later */
+/*
+ * An error that says that nothing ran: the caller may try again later, unless
+ * it is the answer to a repeat of what may have run (cluster.md, rule 2).
+ */
 
 static void
 ngx_xmpp_store_error(ngx_xmpp_store_req_t *req, redisReply *reply,
@@ -532,7 +562,7 @@ ngx_xmpp_store_error(ngx_xmpp_store_req_t *req, redisReply *reply,
 
     advice = ngx_xmpp_redis_advice(&text);
 
-    res->rc = advice ? NGX_AGAIN : NGX_ERROR;
+    res->rc = (advice && !req->unknown) ? NGX_AGAIN : NGX_ERROR;
 
     ngx_log_error(NGX_LOG_ERR, req->store->log, 0,
                   "Redis refused \"%V %V\" of xmpp: \"%V\"; %s",
@@ -541,7 +571,7 @@ ngx_xmpp_store_error(ngx_xmpp_store_req_t *req, redisReply *reply,
 }
 
 
-/* Functions answer { outcome, number of the bell, epoch, ... } */
+/* Functions answer { outcome, number of the bell, epoch, ... }, or how many */
 
 static void
 ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
@@ -554,6 +584,10 @@ ngx_xmpp_store_outcome(redisReply *reply, ngx_xmpp_store_result_t *res)
 
     case REDIS_REPLY_NIL:
         res->rc = NGX_DECLINED;
+        return;
+
+    case REDIS_REPLY_INTEGER:
+        res->rc = reply->integer ? NGX_OK : NGX_DECLINED;
         return;
 
     case REDIS_REPLY_STRING:

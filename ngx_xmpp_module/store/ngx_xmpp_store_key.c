@@ -5,9 +5,25 @@
  *     PREFIX:{TAG}:account        the credentials
  *     PREFIX:{TAG}:sessions       the records
  *     PREFIX:{TAG}:presence       last presence of the available ones
+ *     PREFIX:{TAG}:roster         the contacts
+ *     PREFIX:{TAG}:requests       who asks for a subscription
+ *     PREFIX:{TAG}:blocked        whose stanzas are not taken
+ *     PREFIX:{TAG}:private        private storage
+ *     PREFIX:{TAG}:vcard          the vCard
+ *     PREFIX:{TAG}:removed        what contacts have to hear of its end
+ *     PREFIX:{TAG}:inbox          messages that nobody has taken yet
+ *     PREFIX:{TAG}:sm:SID         of a session that could be resumed
+ *     PREFIX:{TAG}:archive        messages that were sent and received
+ *     PREFIX:{TAG}:archived       with whom: an index of it
+ *     PREFIX:{TAG}:archiving      whose messages are archived
  *     PREFIX:{TAG}:seen:PERIOD    identities of the last stanzas
  *     PREFIX/DB:{TAG}             the channel
+ *     PREFIX:accounts:DOMAIN      who has an account there
  *     PREFIX:failures             of nobody: counters of failed logins
+ *     PREFIX:registrations        the same: of new accounts
+ *     PREFIX:{workers}:beats      who lives
+ *     PREFIX:{workers}:claims     who cleans up after whom
+ *     PREFIX:{BOOT}:listed        the sessions of one worker
  *     PREFIX/DB:probe:RANDOM      a channel of one worker
  *
  * TAG is the bare JID, percent-encoded for '{', '}' and '%' (cluster.md, rule
@@ -28,6 +44,16 @@ static ngx_str_t  ngx_xmpp_store_suffixes[] = {
     ngx_string("account"),
     ngx_string("sessions"),
     ngx_string("presence"),
+    ngx_string("roster"),
+    ngx_string("requests"),
+    ngx_string("blocked"),
+    ngx_string("private"),
+    ngx_string("vcard"),
+    ngx_string("removed"),
+    ngx_string("inbox"),
+    ngx_string("archive"),
+    ngx_string("archived"),
+    ngx_string("archiving"),
     ngx_string("seen:"),
     ngx_string("seen:")
 };
@@ -156,6 +182,9 @@ ngx_xmpp_store_args(ngx_xmpp_store_args_t *a, ngx_pool_t *pool, size_t extra)
     a->pool = pool;
     a->n = 0;
     a->failed = 0;
+    a->mark = 0;
+    a->once = 0;
+    a->durable = 0;
     a->p = ngx_pnalloc(pool, extra);
 
     if (a->p == NULL) {
@@ -236,6 +265,18 @@ ngx_xmpp_store_arg_key(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
 }
 
 
+/* how a Function finds the record of the session that asks */
+
+void
+ngx_xmpp_store_arg_session(ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_session_t *ss)
+{
+    ngx_xmpp_store_arg(a, ss->resource);
+    ngx_xmpp_store_arg(a, ss->sid);
+    ngx_xmpp_store_arg_uint(a, ss->epoch);
+}
+
+
 void
 ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_str_t *tag)
@@ -282,4 +323,154 @@ ngx_xmpp_store_arg_failures(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a)
     a->p = p;
 
     ngx_xmpp_store_arg(a, &s);
+}
+
+
+/* of one session, which may have ended */
+
+void
+ngx_xmpp_store_arg_sm(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_str_t *tag, ngx_str_t *sid)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed
+        || (size_t) (a->end - a->p) < ngx_xmpp_store_sm_len(store, tag, sid))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_sprintf(a->p, "%V:{%V}:sm:%V", &store->prefix, tag, sid);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+/* an upper bound of what it writes */
+
+size_t
+ngx_xmpp_store_sm_len(ngx_xmpp_store_t *store, ngx_str_t *tag, ngx_str_t *sid)
+{
+    return store->prefix.len + sizeof(":{}:sm:") + tag->len + sid->len;
+}
+
+
+/* of the workers; listed is that of one of them, boot */
+
+void
+ngx_xmpp_store_arg_worker(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_worker_key_e key, ngx_str_t *boot)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    static const char  *names[] = {
+        "{workers}:beats", "{workers}:claims"
+    };
+
+    if (a->failed
+        || (size_t) (a->end - a->p) < ngx_xmpp_store_worker_len(store))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    if (key == NGX_XMPP_KEY_LISTED) {
+        p = ngx_sprintf(a->p, "%V:{%V}:listed", &store->prefix, boot);
+
+    } else {
+        p = ngx_sprintf(a->p, "%V:%s", &store->prefix, names[key]);
+    }
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+/* an upper bound of what it writes */
+
+size_t
+ngx_xmpp_store_worker_len(ngx_xmpp_store_t *store)
+{
+    return store->prefix.len + sizeof(":{workers}:claims") + NGX_XMPP_BOOT_LEN;
+}
+
+
+/* the list of a domain's accounts, which is in a slot of its own */
+
+void
+ngx_xmpp_store_arg_accounts(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_str_t *domain)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed
+        || (size_t) (a->end - a->p)
+           < ngx_xmpp_store_accounts_len(store, domain))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_sprintf(a->p, "%V:accounts:%V", &store->prefix, domain);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+/* an upper bound of what it writes */
+
+size_t
+ngx_xmpp_store_accounts_len(ngx_xmpp_store_t *store, ngx_str_t *domain)
+{
+    return store->prefix.len + sizeof(":accounts:") + domain->len;
+}
+
+
+/* of new accounts, of each network */
+
+void
+ngx_xmpp_store_arg_registrations(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a)
+{
+    u_char     *p;
+    ngx_str_t   s;
+
+    if (a->failed
+        || (size_t) (a->end - a->p) < ngx_xmpp_store_registrations_len(store))
+    {
+        a->failed = 1;
+        return;
+    }
+
+    p = ngx_sprintf(a->p, "%V:registrations", &store->prefix);
+
+    s.data = a->p;
+    s.len = p - a->p;
+    a->p = p;
+
+    ngx_xmpp_store_arg(a, &s);
+}
+
+
+/* an upper bound of what it writes */
+
+size_t
+ngx_xmpp_store_registrations_len(ngx_xmpp_store_t *store)
+{
+    return store->prefix.len + sizeof(":registrations");
 }

@@ -3,8 +3,10 @@
  * password), and how many have failed, per network and per account, on all
  * hosts.
  *
- *     PREFIX:{TAG}:account   the field asked for, and "known": the networks
- *                            from which this account has logged in
+ *     PREFIX:{TAG}:account   the field asked for; "known": the networks from
+ *                            which this account has logged in; whether it is
+ *                            "disabled"; and "created", which tells it from
+ *                            others that had, or will have, its name
  *     PREFIX:failures        the counters, all of one window of time, under
  *                            hashes (ngx_xmpp_network.h)
  *
@@ -53,6 +55,7 @@ static void ngx_xmpp_store_login_account(void *data,
     ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_store_login_known(ngx_xmpp_store_attempt_t *at,
     redisReply *reply);
+static uint64_t ngx_xmpp_store_login_created(redisReply *reply);
 static void ngx_xmpp_store_login_counts(void *data,
     ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_store_login_answered(ngx_xmpp_store_login_t *lg,
@@ -103,6 +106,8 @@ ngx_xmpp_store_login(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, &at->tag);
     ngx_xmpp_store_arg(&a, field);
     ngx_xmpp_store_arg_text(&a, "known");
+    ngx_xmpp_store_arg_text(&a, "disabled");
+    ngx_xmpp_store_arg_text(&a, "created");
 
     req = ngx_xmpp_store_command(store, &a, ngx_xmpp_store_login_account, lg);
 
@@ -149,7 +154,7 @@ ngx_xmpp_store_login_account(void *data, ngx_xmpp_store_result_t *res)
     redisReply  *field;
 
     if (res->reply == NULL || res->reply->type != REDIS_REPLY_ARRAY
-        || res->reply->elements != 2)
+        || res->reply->elements != 4)
     {
         ngx_xmpp_store_login_answered(lg, NGX_ERROR);
         return;
@@ -158,6 +163,9 @@ ngx_xmpp_store_login_account(void *data, ngx_xmpp_store_result_t *res)
     field = res->reply->element[0];
 
     ngx_xmpp_store_login_known(lg->at, res->reply->element[1]);
+
+    lg->at->disabled = (res->reply->element[2]->type != REDIS_REPLY_NIL);
+    lg->at->created = ngx_xmpp_store_login_created(res->reply->element[3]);
 
     if (field->type != REDIS_REPLY_STRING) {
         ngx_xmpp_store_login_answered(lg, NGX_DECLINED);
@@ -215,6 +223,33 @@ ngx_xmpp_store_login_known(ngx_xmpp_store_attempt_t *at, redisReply *reply)
 
         while (p < last && *p++ != ' ') { /* void */ }
     }
+}
+
+
+/* the digits of a date, as redis/10-base.lua has them; 0: there is none */
+
+static uint64_t
+ngx_xmpp_store_login_created(redisReply *reply)
+{
+    u_char      *p, *last;
+    uint64_t     value;
+    ngx_uint_t   n;
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        return 0;
+    }
+
+    p = (u_char *) reply->str;
+    last = p + reply->len;
+
+    for (value = 0, n = 0; p < last && n < 14; p++) {
+        if (*p >= '0' && *p <= '9') {
+            value = value * 10 + (*p - '0');
+            n++;
+        }
+    }
+
+    return value;
 }
 
 

@@ -11,7 +11,7 @@
 #include "ngx_xmpp_util.h"
 
 
-#define NGX_XMPP_STORE_ARGS           16
+#define NGX_XMPP_STORE_ARGS           (16 + 2 * NGX_XMPP_STORE_BATCH)
 #define NGX_XMPP_STORE_POST_POOL      1024
 #define NGX_XMPP_STORE_TALLY_SIZE     128
 
@@ -43,9 +43,13 @@ struct ngx_xmpp_store_s {
     /* of networks, of accounts: ngx_xmpp_store_login.c */
     ngx_xmpp_store_tally_t      tallies[2][NGX_XMPP_STORE_TALLY_SIZE];
 
+    ngx_uint_t                  durability;   /* ngx_xmpp_durability_e */
+    char                       *said;         /* of its disk; NULL: nothing */
+
     unsigned                    loaded:1;     /* Functions are there */
     unsigned                    closed:1;     /* its requests are gone */
     unsigned                    evicting:1;   /* Redis may lose keys */
+    unsigned                    unlogged:1;   /* it has no append-only file */
 };
 
 
@@ -60,6 +64,10 @@ struct ngx_xmpp_store_req_s {
     ngx_uint_t                  argc;
     ngx_str_t                  *argv;
     unsigned                    repeated:1;
+    unsigned                    unknown:1;    /* some try may have run */
+    unsigned                    mark:1;       /* as of the arguments */
+    unsigned                    once:1;
+    unsigned                    durable:1;
 };
 
 
@@ -71,6 +79,10 @@ typedef struct {
     u_char                     *p;            /* for keys and numbers */
     u_char                     *end;
     unsigned                    failed:1;
+    unsigned                    mark:1;       /* the last one tells a repeat */
+    unsigned                    once:1;       /* not on a new connection */
+    unsigned                    durable:1;    /* answered when replicas have
+                                                 it, where they have to */
 } ngx_xmpp_store_args_t;
 
 
@@ -83,13 +95,33 @@ typedef enum {
     NGX_XMPP_KEY_ACCOUNT = 0,
     NGX_XMPP_KEY_SESSIONS,
     NGX_XMPP_KEY_PRESENCE,
+    NGX_XMPP_KEY_ROSTER,
+    NGX_XMPP_KEY_REQUESTS,
+    NGX_XMPP_KEY_BLOCKED,
+    NGX_XMPP_KEY_PRIVATE,
+    NGX_XMPP_KEY_VCARD,
+    NGX_XMPP_KEY_REMOVED,
+    NGX_XMPP_KEY_INBOX,
+    NGX_XMPP_KEY_ARCHIVE,
+    NGX_XMPP_KEY_ARCHIVED,                    /* what is in it */
+    NGX_XMPP_KEY_ARCHIVING,                   /* what is to be */
     NGX_XMPP_KEY_SEEN,                        /* of this period of time */
     NGX_XMPP_KEY_SEEN_BEFORE                  /* of the one before it */
 } ngx_xmpp_store_key_e;
 
+typedef enum {
+    NGX_XMPP_KEY_BEATS = 0,
+    NGX_XMPP_KEY_CLAIMS,
+    NGX_XMPP_KEY_LISTED
+} ngx_xmpp_store_worker_key_e;
+
 
 /* asks whether Redis evicts keys */
 void ngx_xmpp_store_policy_check(ngx_xmpp_store_t *store, ngx_uint_t flags);
+
+/* asks what Redis keeps on disk */
+void ngx_xmpp_store_durability_check(ngx_xmpp_store_t *store,
+    ngx_uint_t flags);
 
 /* p may be NULL: then the length that is needed is returned in it */
 u_char *ngx_xmpp_store_key(ngx_xmpp_store_t *store, u_char *p,
@@ -110,10 +142,27 @@ void ngx_xmpp_store_arg_text(ngx_xmpp_store_args_t *a, const char *text);
 void ngx_xmpp_store_arg_uint(ngx_xmpp_store_args_t *a, uint64_t n);
 void ngx_xmpp_store_arg_key(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_xmpp_store_key_e key, ngx_str_t *tag);
+void ngx_xmpp_store_arg_session(ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_session_t *ss);
 void ngx_xmpp_store_arg_channel(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_str_t *tag);
+void ngx_xmpp_store_arg_sm(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_str_t *tag, ngx_str_t *sid);
+size_t ngx_xmpp_store_sm_len(ngx_xmpp_store_t *store, ngx_str_t *tag,
+    ngx_str_t *sid);
 void ngx_xmpp_store_arg_failures(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a);
+void ngx_xmpp_store_arg_worker(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_xmpp_store_worker_key_e key,
+    ngx_str_t *boot);
+size_t ngx_xmpp_store_worker_len(ngx_xmpp_store_t *store);
+void ngx_xmpp_store_arg_accounts(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a, ngx_str_t *domain);
+size_t ngx_xmpp_store_accounts_len(ngx_xmpp_store_t *store,
+    ngx_str_t *domain);
+void ngx_xmpp_store_arg_registrations(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_args_t *a);
+size_t ngx_xmpp_store_registrations_len(ngx_xmpp_store_t *store);
 
 /* sends them; NULL: nothing was sent */
 ngx_xmpp_store_req_t *ngx_xmpp_store_command(ngx_xmpp_store_t *store,

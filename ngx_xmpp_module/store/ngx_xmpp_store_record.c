@@ -1,8 +1,13 @@
 /*
- * Session records: bind, presence, unbind.
+ * Session records: bind, presence, flags, the end.
  *
- *     no record --bind--> state "-" <--presence--> state "priority"
- *               <--unbind------------------------------+
+ *     no record --bind--> "-" --presence--> priority --presence "-"--+
+ *        ^                 ^                    |                    v
+ *        |                 '---- told ----------|------------------ "g"
+ *        '------ unbind ------------------------'------- gone -------+
+ *
+ * State g: contacts have not heard yet that the session went; without contacts
+ * it is left out (redis/20-session.lua).
  *
  * A record says who exists; the epoch in it orders the holders of a resource,
  * and every change compares it (cluster.md, rule 4).  Each step is one
@@ -15,9 +20,11 @@
 #include "ngx_xmpp_store_private.h"
 
 
+static void ngx_xmpp_store_record_flags(ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_session_t *ss);
 static void ngx_xmpp_store_record(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_pool_t *pool, const char *function,
-    ngx_xmpp_store_session_t *ss);
+    ngx_xmpp_store_session_t *ss, ngx_uint_t keys);
 
 
 ngx_xmpp_store_req_t *
@@ -28,13 +35,15 @@ ngx_xmpp_store_bind(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_record(store, &a, pool, "xmpp1_bind", ss);
+    ngx_xmpp_store_record(store, &a, pool, "xmpp1_bind", ss, 4);
     ngx_xmpp_store_arg(&a, boot);
     ngx_xmpp_store_arg_uint(&a, ss->epoch);
     ngx_xmpp_store_arg(&a, state);
     ngx_xmpp_store_arg_uint(&a, max);
     ngx_xmpp_store_arg(&a, gone);
     ngx_xmpp_store_arg_uint(&a, ss->lifetime);
+    ngx_xmpp_store_record_flags(&a, ss);
+    ngx_xmpp_store_arg_uint(&a, ss->created);
 
     return ngx_xmpp_store_command(store, &a, handler, data);
 }
@@ -47,7 +56,7 @@ ngx_xmpp_store_presence(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_record(store, &a, pool, "xmpp1_presence", ss);
+    ngx_xmpp_store_record(store, &a, pool, "xmpp1_presence", ss, 5);
     ngx_xmpp_store_arg_uint(&a, ss->epoch);
     ngx_xmpp_store_arg(&a, state);
     ngx_xmpp_store_arg(&a, stanza);
@@ -58,41 +67,131 @@ ngx_xmpp_store_presence(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 }
 
 
-void
-ngx_xmpp_store_unbind(ngx_xmpp_store_t *store, ngx_xmpp_store_session_t *ss,
-    ngx_str_t *gone)
+ngx_xmpp_store_req_t *
+ngx_xmpp_store_snapshot(ngx_xmpp_store_t *store, ngx_pool_t *pool,
+    ngx_xmpp_store_session_t *ss, ngx_xmpp_store_handler_pt handler,
+    void *data)
 {
-    ngx_pool_t             *pool;
-    ngx_xmpp_store_args_t   a;
+    ngx_xmpp_store_args_t  a;
 
-    pool = ngx_create_pool(NGX_XMPP_STORE_POST_POOL, store->log);
-    if (pool == NULL) {
-        return;
-    }
+    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, ss->tag)
+                                  + NGX_INT64_LEN);
 
-    ngx_xmpp_store_record(store, &a, pool, "xmpp1_unbind", ss);
-    ngx_xmpp_store_arg_uint(&a, ss->epoch);
-    ngx_xmpp_store_arg(&a, gone);
+    ngx_xmpp_store_arg_text(&a, "FCALL");
+    ngx_xmpp_store_arg_text(&a, "xmpp1_snapshot");
+    ngx_xmpp_store_arg_text(&a, "3");
+    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
+    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_PRESENCE, ss->tag);
+    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ROSTER, ss->tag);
+    ngx_xmpp_store_arg_session(&a, ss);
 
-    ngx_xmpp_store_post(store, &a, ss->tag);
+    return ngx_xmpp_store_command(store, &a, handler, data);
 }
 
 
-/* what all three begin with: keys, channel, resource, sid */
+ngx_xmpp_store_req_t *
+ngx_xmpp_store_flags(ngx_xmpp_store_t *store, ngx_pool_t *pool,
+    ngx_xmpp_store_session_t *ss, ngx_xmpp_store_handler_pt handler,
+    void *data)
+{
+    ngx_xmpp_store_args_t  a;
+
+    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
+                                  + NGX_INT64_LEN);
+
+    ngx_xmpp_store_arg_text(&a, "FCALL");
+    ngx_xmpp_store_arg_text(&a, "xmpp1_flags");
+    ngx_xmpp_store_arg_text(&a, "1");
+    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
+    ngx_xmpp_store_arg(&a, ss->resource);
+    ngx_xmpp_store_arg(&a, ss->sid);
+    ngx_xmpp_store_arg_uint(&a, ss->epoch);
+    ngx_xmpp_store_record_flags(&a, ss);
+    ngx_xmpp_store_arg_channel(store, &a, ss->tag);
+
+    return ngx_xmpp_store_command(store, &a, handler, data);
+}
+
+
+/* a record is taken apart at its spaces, so nothing in it is empty */
+
+static void
+ngx_xmpp_store_record_flags(ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_session_t *ss)
+{
+    if (ss->flags->len) {
+        ngx_xmpp_store_arg(a, ss->flags);
+
+    } else {
+        ngx_xmpp_store_arg_text(a, "-");
+    }
+}
+
+
+ngx_xmpp_store_req_t *
+ngx_xmpp_store_gone(ngx_xmpp_store_t *store, ngx_pool_t *pool,
+    ngx_xmpp_store_session_t *ss, ngx_str_t *stanza, ngx_uint_t held,
+    ngx_xmpp_store_handler_pt handler, void *data)
+{
+    ngx_xmpp_store_args_t  a;
+
+    ngx_xmpp_store_record(store, &a, pool, "xmpp1_gone", ss, 4);
+    ngx_xmpp_store_arg_uint(&a, ss->epoch);
+    ngx_xmpp_store_arg(&a, stanza);
+    ngx_xmpp_store_arg_text(&a, held ? "1" : "0");
+    ngx_xmpp_store_arg(&a, &ss->boot);
+    ngx_xmpp_store_arg_text(&a, ss->dead ? "1" : "0");
+
+    return ngx_xmpp_store_command(store, &a, handler, data);
+}
+
+
+ngx_xmpp_store_req_t *
+ngx_xmpp_store_told(ngx_xmpp_store_t *store, ngx_pool_t *pool,
+    ngx_xmpp_store_session_t *ss, ngx_uint_t ends,
+    ngx_xmpp_store_handler_pt handler, void *data)
+{
+    ngx_xmpp_store_args_t  a;
+
+    ngx_xmpp_store_record(store, &a, pool,
+                          ends ? "xmpp1_unbind" : "xmpp1_told", ss, 3);
+    ngx_xmpp_store_arg_uint(&a, ss->epoch);
+    ngx_xmpp_store_arg(&a, &ss->boot);
+
+    /* contacts were told by what this connection was given before */
+
+    a.once = 1;
+
+    return ngx_xmpp_store_command(store, &a, handler, data);
+}
+
+
+/* what all of them begin with: so many keys, channel, resource, sid */
 
 static void
 ngx_xmpp_store_record(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
-    ngx_pool_t *pool, const char *function, ngx_xmpp_store_session_t *ss)
+    ngx_pool_t *pool, const char *function, ngx_xmpp_store_session_t *ss,
+    ngx_uint_t keys)
 {
-    ngx_xmpp_store_args(a, pool, 4 * ngx_xmpp_store_key_len(store, ss->tag)
-                                 + 3 * NGX_INT64_LEN);
+    ngx_uint_t  i;
+
+    static const ngx_xmpp_store_key_e  key[] = {
+        NGX_XMPP_KEY_ACCOUNT, NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_PRESENCE,
+        NGX_XMPP_KEY_ROSTER, NGX_XMPP_KEY_REQUESTS
+    };
+
+    ngx_xmpp_store_args(a, pool,
+                        (keys + 1) * ngx_xmpp_store_key_len(store, ss->tag)
+                        + 4 * NGX_INT64_LEN);
 
     ngx_xmpp_store_arg_text(a, "FCALL");
     ngx_xmpp_store_arg_text(a, function);
-    ngx_xmpp_store_arg_text(a, "3");
-    ngx_xmpp_store_arg_key(store, a, NGX_XMPP_KEY_ACCOUNT, ss->tag);
-    ngx_xmpp_store_arg_key(store, a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, a, NGX_XMPP_KEY_PRESENCE, ss->tag);
+    ngx_xmpp_store_arg_uint(a, keys);
+
+    for (i = 0; i < keys; i++) {
+        ngx_xmpp_store_arg_key(store, a, key[i], ss->tag);
+    }
+
     ngx_xmpp_store_arg_channel(store, a, ss->tag);
     ngx_xmpp_store_arg(a, ss->resource);
     ngx_xmpp_store_arg(a, ss->sid);

@@ -117,7 +117,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_bind_feature = {
     ngx_xmpp_bind_features,
     ngx_xmpp_bind_iqs,
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 

@@ -54,7 +54,7 @@ static ngx_command_t  ngx_xmpp_login_limit_commands[] = {
       ngx_conf_set_msec_slot,
       NGX_STREAM_SRV_CONF_OFFSET,
       offsetof(ngx_xmpp_login_limit_conf_t, time),
-      NULL },
+      &ngx_xmpp_conf_second },
 
     { ngx_string("xmpp_login_limit_exempt"),
       NGX_STREAM_MAIN_CONF|NGX_XMPP_HOST_CONF|NGX_CONF_TAKE1,
@@ -122,12 +122,6 @@ ngx_xmpp_login_limit_merge_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->address, prev->address, 20);
     ngx_conf_merge_uint_value(conf->account, prev->account, 10);
     ngx_conf_merge_msec_value(conf->time, prev->time, 600000);
-
-    if (conf->time < 1000) {
-        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                      "\"xmpp_login_limit_time\" must be one second at least");
-        return NGX_CONF_ERROR;
-    }
 
     if (conf->exempt == NULL) {
         conf->exempt = prev->exempt;

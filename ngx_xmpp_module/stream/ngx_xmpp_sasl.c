@@ -37,6 +37,7 @@ static ngx_uint_t ngx_xmpp_sasl_failed(ngx_int_t failure);
 static ngx_str_t  ngx_xmpp_sasl_failures[] = {
     ngx_null_string,
     ngx_string("aborted"),
+    ngx_string("account-disabled"),
     ngx_string("encryption-required"),
     ngx_string("incorrect-encoding"),
     ngx_string("invalid-authzid"),
@@ -44,7 +45,8 @@ static ngx_str_t  ngx_xmpp_sasl_failures[] = {
     ngx_string("malformed-request"),
     ngx_string("not-authorized"),
     ngx_string("temporary-auth-failure"),
-    ngx_string("malformed-request")
+    ngx_string("malformed-request"),
+    ngx_string("invalid-authzid")
 };
 
 
@@ -253,6 +255,12 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
         rc = NGX_XMPP_SASL_TEMPORARY;
     }
 
+    /* RFC 6120, 6.5.1, for none but its owner: others learn nothing (6.5.10) */
+
+    if (rc == NGX_DONE && sasl->attempt.disabled) {
+        rc = NGX_XMPP_SASL_DISABLED;
+    }
+
     switch (rc) {
 
     case NGX_OK:
@@ -274,6 +282,7 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
 
         st->mechanism = &sasl->mechanism->name;
         st->lifetime = sasl->lifetime;
+        st->created = sasl->attempt.created;
         ngx_xmpp_store_login_done(st->worker->store, &sasl->attempt);
 
         if (ngx_xmpp_stream_authenticated(st, &sasl->user) != NGX_OK) {

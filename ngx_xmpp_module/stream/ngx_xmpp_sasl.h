@@ -24,6 +24,7 @@
 /* failures, RFC 6120, 6.5 */
 typedef enum {
     NGX_XMPP_SASL_ABORTED = 1,
+    NGX_XMPP_SASL_DISABLED,
     NGX_XMPP_SASL_ENCRYPTION_REQUIRED,
     NGX_XMPP_SASL_INCORRECT_ENCODING,
     NGX_XMPP_SASL_INVALID_AUTHZID,
@@ -32,6 +33,7 @@ typedef enum {
     NGX_XMPP_SASL_NOT_AUTHORIZED,
     NGX_XMPP_SASL_TEMPORARY,
     NGX_XMPP_SASL_UNBOUND,              /* malformed-request, no attempt */
+    NGX_XMPP_SASL_UNNAMED,              /* invalid-authzid, nobody's */
     NGX_XMPP_SASL_FAILURES
 } ngx_xmpp_sasl_failure_e;
 
@@ -105,8 +107,6 @@ ngx_int_t ngx_xmpp_sasl_binding_write(ngx_xmpp_stream_t *st,
     ngx_pool_t *pool, ngx_xmpp_xml_t *features);
 ngx_int_t ngx_xmpp_sasl_binding(ngx_xmpp_sasl_t *sasl, ngx_str_t *type,
     ngx_str_t *data);
-
-ngx_uint_t ngx_xmpp_sasl_iterations(ngx_xmpp_stream_t *st);
 
 
 /* ngx_xmpp_sasl.c */

@@ -69,10 +69,13 @@ ngx_xmpp_sasl_external_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
 
     if (data->len == 0) {
 
-        /* XEP-0178, 2, 11: of several the client has to name one */
+        /*
+         * XEP-0178, 2, 11: of several the client has to name one.  Who does
+         * not has the key of a certificate, and has tried to be nobody else.
+         */
 
         if (users.nelts != 1) {
-            return NGX_XMPP_SASL_INVALID_AUTHZID;
+            return NGX_XMPP_SASL_UNNAMED;
         }
 
         return ngx_xmpp_sasl_lookup(sasl, &user[0], data,

@@ -22,6 +22,7 @@ typedef struct {
 
 
 static ngx_int_t ngx_xmpp_sasl_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_sasl_prepare(ngx_conf_t *cf, ngx_xmpp_host_t *h);
 static void *ngx_xmpp_sasl_create_conf(ngx_conf_t *cf);
 static char *ngx_xmpp_sasl_merge_conf(ngx_conf_t *cf, void *parent,
     void *child);
@@ -253,7 +254,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_sasl_feature = {
     ngx_xmpp_sasl_features,
     NULL,                                  /* iq */
     ngx_xmpp_sasl_hooks,
-    ngx_xmpp_sasl_events
+    ngx_xmpp_sasl_events,
+    NULL,                                  /* identities */
+    ngx_xmpp_sasl_prepare,
+    NULL                                   /* compiled */
 };
 
 
@@ -451,6 +455,21 @@ ngx_xmpp_sasl_bound(ngx_xmpp_host_t *h)
     conf = ngx_xmpp_host_conf(h, ngx_xmpp_sasl_module);
 
     return conf->binding;
+}
+
+
+/* for those who make accounts */
+
+static ngx_int_t
+ngx_xmpp_sasl_prepare(ngx_conf_t *cf, ngx_xmpp_host_t *h)
+{
+    ngx_xmpp_sasl_conf_t  *conf;
+
+    conf = ngx_xmpp_host_conf(h, ngx_xmpp_sasl_module);
+
+    h->iterations = conf->iterations;
+
+    return NGX_OK;
 }
 
 

@@ -189,6 +189,13 @@ ngx_xmpp_sasl_plain_thread(void *data, ngx_log_t *log)
 
     t->rc = ngx_xmpp_scram_derive(t->hash, t->password.data, t->password.len,
                                   &t->derived);
+
+    /*
+     * What OpenSSL keeps for this thread goes now: nginx does not wait for the
+     * end of its threads, and exit() may free first what that would look at.
+     */
+
+    OPENSSL_thread_stop();
 }
 
 

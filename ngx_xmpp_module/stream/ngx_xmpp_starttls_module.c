@@ -82,7 +82,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_starttls_feature = {
     ngx_xmpp_starttls_features,
     NULL,                                  /* iq */
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 

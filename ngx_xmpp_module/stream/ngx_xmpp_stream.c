@@ -20,6 +20,8 @@
 static void ngx_xmpp_stream_cleanup(void *data);
 static ngx_pool_t *ngx_xmpp_stream_pool(void *data);
 static void ngx_xmpp_stream_pool_done(ngx_xmpp_stream_t *st);
+static ngx_int_t ngx_xmpp_stream_parse(ngx_xmpp_stream_t *st, u_char **pos,
+    u_char *last);
 static ngx_int_t ngx_xmpp_stream_limit(ngx_xmpp_stream_t *st, size_t n);
 static void ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check(ngx_xmpp_stream_t *st,
@@ -65,6 +67,7 @@ ngx_xmpp_stream_create(ngx_stream_session_t *s,
 
     st->parser = ngx_xmpp_parser_create(s->connection->pool,
                                         &st->conf->preauth,
+                                        &st->worker->spare,
                                         ngx_xmpp_stream_pool, st);
     if (st->parser == NULL) {
         return NULL;
@@ -96,7 +99,7 @@ ngx_xmpp_stream_cleanup(void *data)
     ngx_stream_set_ctx(st->nginx, NULL, ngx_xmpp_module);
 
     if (st->session) {
-        ngx_xmpp_session_end(st->session);
+        ngx_xmpp_session_lost(st->session, NGX_XMPP_SE_DROP);
         st->session = NULL;
     }
 
@@ -140,10 +143,19 @@ ngx_xmpp_stream_detach(ngx_xmpp_stream_t *st)
 
     xs = st->session;
 
-    if (xs == NULL) {
-        return;
+    if (xs) {
+        ngx_xmpp_stream_part(st);
+        ngx_xmpp_session_lost(xs, st->error);
     }
+}
 
+
+void
+ngx_xmpp_stream_part(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_session_t  *xs;
+
+    xs = st->session;
     st->session = NULL;
 
     if (xs->epoch) {
@@ -155,8 +167,6 @@ ngx_xmpp_stream_detach(ngx_xmpp_stream_t *st)
             st->jid.len = xs->jid.full.len;
         }
     }
-
-    ngx_xmpp_session_end(xs);
 }
 
 
@@ -196,6 +206,30 @@ ngx_xmpp_stream_idle(ngx_xmpp_stream_t *st)
 
 ngx_int_t
 ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
+{
+    ngx_int_t           rc;
+    ngx_xmpp_worker_t  *w;
+
+    w = st->worker;
+
+    w->input = st;
+    rc = ngx_xmpp_stream_parse(st, pos, last);
+    w->input = NULL;
+
+    if (w->batch) {
+        ngx_xmpp_batch_send(w);
+
+        if (rc == NGX_OK && st->parked) {
+            return NGX_AGAIN;
+        }
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_xmpp_stream_parse(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
 {
     u_char                *start;
     ngx_int_t              rc;

@@ -36,11 +36,17 @@ void ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st);
 ngx_int_t ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st,
     ngx_str_t *user);
 
-/* ends the session, if there is one, which may go on without the stream */
+/* the session, if there is one, goes on without the stream, or ends */
 void ngx_xmpp_stream_detach(ngx_xmpp_stream_t *st);
+
+/* lets go of the session, which is another stream's from now on */
+void ngx_xmpp_stream_part(ngx_xmpp_stream_t *st);
 
 /* ends the SASL exchange, if there is one, without an answer */
 void ngx_xmpp_sasl_end(ngx_xmpp_stream_t *st);
+
+/* rounds of PBKDF2 of new accounts, and of who is not there */
+ngx_uint_t ngx_xmpp_sasl_iterations(ngx_xmpp_stream_t *st);
 
 /* sends a nonza; NGX_OK or NGX_ERROR (then the stream closes) */
 ngx_int_t ngx_xmpp_stream_send(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);

@@ -38,6 +38,7 @@ static ngx_str_t  ngx_xmpp_stream_errors[] = {
     ngx_string("unsupported-encoding"),
     ngx_string("unsupported-stanza-type"),
     ngx_string("unsupported-version"),
+    ngx_string("broken"),
     ngx_string("dropped")
 };
 
@@ -58,7 +59,7 @@ ngx_xmpp_stream_error_write(u_char *p, ngx_xmpp_stream_error_e error,
     size_t      len;
     ngx_str_t  *name, value;
 
-    if (error == NGX_XMPP_SE_NONE || error >= NGX_XMPP_SE_DROP) {
+    if (error == NGX_XMPP_SE_NONE || error >= NGX_XMPP_SE_BREAK) {
         return 0;
     }
 

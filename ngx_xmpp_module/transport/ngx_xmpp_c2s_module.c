@@ -27,6 +27,7 @@ static void ngx_xmpp_c2s_handler(ngx_stream_session_t *s);
 
 static ngx_xmpp_xep_t  ngx_xmpp_c2s_xeps[] = {
     { 6120, NULL, "section 4" },
+    { 203, "2.0", "forged ones are taken out" },
     { 368, "1.1.0", "complete" },
     ngx_xmpp_null_xep
 };
@@ -81,7 +82,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_c2s_feature = {
     NULL,                                  /* stream features */
     NULL,                                  /* iq */
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 

@@ -22,6 +22,7 @@
 
 
 static void ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st);
+static void ngx_xmpp_tcp_dry(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_tcp_feed(ngx_xmpp_stream_t *st, u_char **pos,
     u_char *last);
 static ngx_int_t ngx_xmpp_tcp_keep(ngx_xmpp_stream_t *st, u_char *pos,
@@ -31,11 +32,15 @@ static void ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st);
 static void ngx_xmpp_tcp_watch(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st,
     ngx_xmpp_packet_t *pkt);
+static ngx_uint_t ngx_xmpp_tcp_room(ngx_xmpp_stream_t *st, size_t len);
+static ngx_int_t ngx_xmpp_tcp_relieve(ngx_xmpp_stream_t *st, size_t len,
+    size_t max);
 static ngx_int_t ngx_xmpp_tcp_nonza(ngx_xmpp_stream_t *st, const char *name,
     ngx_xmpp_xml_t *e);
 static void ngx_xmpp_tcp_resume(ngx_xmpp_stream_t *st);
 static void ngx_xmpp_tcp_ready(ngx_xmpp_stream_t *st);
 static void ngx_xmpp_tcp_flush_posted(ngx_xmpp_stream_t *st);
+static void ngx_xmpp_tcp_written(ngx_xmpp_stream_t *st);
 static size_t ngx_xmpp_tcp_gather(ngx_xmpp_stream_t *st, u_char **buf);
 static void ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n);
 
@@ -45,6 +50,7 @@ const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     ngx_xmpp_tcp_open,
     ngx_xmpp_tcp_nonza,
     ngx_xmpp_tcp_send,
+    ngx_xmpp_tcp_room,
     ngx_xmpp_tcp_close,
     ngx_xmpp_tcp_resume,
     ngx_xmpp_tls_binding,
@@ -210,12 +216,7 @@ ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st)
         n = c->recv(c, pos, NGX_XMPP_TCP_BUFFER);
 
         if (n == NGX_AGAIN) {
-            ngx_xmpp_tcp_idle(st);
-
-            if (ngx_handle_read_event(c->read, 0) != NGX_OK) {
-                ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
-            }
-
+            ngx_xmpp_tcp_dry(st);
             return;
         }
 
@@ -240,9 +241,27 @@ ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st)
         if (rc != NGX_OK) {
             return;
         }
+
+        /* nginx's recv() has seen the end: with TLS, to ask is a read() more */
+
+        if (!c->read->ready) {
+            ngx_xmpp_tcp_dry(st);
+            return;
+        }
     }
 
     ngx_xmpp_tcp_resume(st);
+}
+
+
+static void
+ngx_xmpp_tcp_dry(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_tcp_idle(st);
+
+    if (ngx_handle_read_event(st->nginx->connection->read, 0) != NGX_OK) {
+        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+    }
 }
 
 
@@ -457,11 +476,7 @@ ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
      * none either: escaping may make it longer than xmpp_max_stanza.
      */
 
-    if (st->out_size + pkt->len > st->conf->output_queue
-        && st->nginx->connection->write->ready
-        && ngx_xmpp_tcp_flush(st) == NGX_ERROR)
-    {
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+    if (ngx_xmpp_tcp_relieve(st, pkt->len, st->conf->output_queue) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -476,6 +491,36 @@ ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
     }
 
     return ngx_xmpp_tcp_queue(st, pkt);
+}
+
+
+static ngx_uint_t
+ngx_xmpp_tcp_room(ngx_xmpp_stream_t *st, size_t len)
+{
+    size_t  max;
+
+    max = st->conf->output_queue / 2;
+
+    return st->state != NGX_XMPP_ST_CLOSED
+           && ngx_xmpp_tcp_relieve(st, len, max) == NGX_OK
+           && (st->out_size == 0 || st->out_size + len <= max);
+}
+
+
+/* more than max would wait: the socket gets what it takes; NGX_ERROR: closed */
+
+static ngx_int_t
+ngx_xmpp_tcp_relieve(ngx_xmpp_stream_t *st, size_t len, size_t max)
+{
+    if (st->out_size + len > max
+        && st->nginx->connection->write->ready
+        && ngx_xmpp_tcp_flush(st) == NGX_ERROR)
+    {
+        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -606,7 +651,27 @@ ngx_xmpp_tcp_flush(ngx_xmpp_stream_t *st)
         }
     }
 
+    if (st->written) {
+        ngx_xmpp_tcp_written(st);
+    }
+
     return NGX_OK;
+}
+
+
+/* the socket has taken all: whoever waits for that is told, once */
+
+static void
+ngx_xmpp_tcp_written(ngx_xmpp_stream_t *st)
+{
+    void  (*written)(ngx_xmpp_session_t *xs);
+
+    written = st->written;
+    st->written = NULL;
+
+    if (st->session && st->state != NGX_XMPP_ST_CLOSED) {
+        written(st->session);
+    }
 }
 
 
@@ -681,6 +746,12 @@ ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n)
 void
 ngx_xmpp_tcp_discard(ngx_xmpp_stream_t *st)
 {
+    /* the inbox keeps what goes here, for another session */
+
+    if (st->session) {
+        ngx_xmpp_inbox_discard(st->session);
+    }
+
     if (st->out_size) {
         ngx_xmpp_tcp_sent(st, st->out_size);
     }

@@ -7,6 +7,11 @@
  * close() may be called from anywhere: it only marks and posts.  Lingering
  * keeps unread bytes of the client from turning our FIN into a reset, which
  * would take the stream error away from it.
+ *
+ * A stream that breaks has no last words, since with the end of the stream
+ * clients take the session for ended, too (XEP-0198, 8).  What is queued, and
+ * TLS's close_notify, are sent nonetheless: some take no notice of a TCP
+ * connection that ends without it.
  */
 
 
@@ -109,7 +114,9 @@ ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
         if (error == NGX_XMPP_SE_DROP) {
             ngx_xmpp_tcp_discard(st);
 
-        } else if (ngx_xmpp_tcp_last_words(st, error, text) != NGX_OK) {
+        } else if (error != NGX_XMPP_SE_BREAK
+                   && ngx_xmpp_tcp_last_words(st, error, text) != NGX_OK)
+        {
             error = NGX_XMPP_SE_DROP;
         }
 
@@ -178,9 +185,15 @@ ngx_xmpp_tcp_last_words(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
 void
 ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
 {
+    ngx_int_t          rc;
     ngx_connection_t  *c;
 
     c = st->nginx->connection;
+
+    /* what is written now was taken by its session */
+
+    rc = (st->error == NGX_XMPP_SE_DROP || c->write->timedout || st->lingering)
+         ? NGX_OK : ngx_xmpp_tcp_flush(st);
 
     ngx_xmpp_stream_detach(st);
 
@@ -203,7 +216,7 @@ ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st)
         return;
     }
 
-    switch (ngx_xmpp_tcp_flush(st)) {
+    switch (rc) {
 
     case NGX_OK:
         ngx_xmpp_tcp_linger(st);

@@ -13,6 +13,15 @@
  * as nginx's http does; stream has that only since 1.25.5, and for server{}
  * blocks.  ALPN is "xmpp-client", and anything else offered is refused: no
  * other protocol can be spoken to us by mistake (RFC 7301, 3.2).
+ *
+ * The host is chosen while nginx's handler of the phase is on the stack.  When
+ * the handshake ends in that very call, because the client was quick, the
+ * handler would judge the client's certificate by what the listener says about
+ * it; so it is asked again, by the host's configuration.
+ *
+ * A client's certificate that does not stand verification is no end of a
+ * handshake ("ssl_verify_client optional_no_ca"), but what OpenSSL notes about
+ * it in its queue of errors would be, as soon as more bytes are awaited.
  */
 
 
@@ -27,12 +36,14 @@
 
 
 static ngx_int_t ngx_xmpp_tls_spaces(ngx_xmpp_stream_t *st);
+static ngx_int_t ngx_xmpp_tls_handler(ngx_stream_session_t *s);
 static int ngx_xmpp_tls_servername(ngx_ssl_conn_t *ssl_conn, int *ad,
     void *arg);
 static ngx_uint_t ngx_xmpp_tls_foreign(ngx_ssl_conn_t *ssl_conn,
     const char *servername);
 static ngx_int_t ngx_xmpp_tls_context(ngx_ssl_conn_t *ssl_conn,
     SSL_CTX *ctx);
+static int ngx_xmpp_tls_verify(X509_STORE_CTX *x509, void *arg);
 static int ngx_xmpp_tls_alpn(ngx_ssl_conn_t *ssl_conn,
     const unsigned char **out, unsigned char *outlen,
     const unsigned char *in, unsigned int inlen, void *arg);
@@ -44,8 +55,10 @@ ngx_int_t
 ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
 {
     ngx_uint_t                     i;
+    ngx_array_t                   *a;
     ngx_xmpp_srv_conf_t           *xscf;
     ngx_xmpp_ssl_conf_t           *sslcf;
+    ngx_stream_handler_pt         *h;
     ngx_stream_core_srv_conf_t   **cscf;
     ngx_stream_core_main_conf_t   *cmcf;
 
@@ -65,6 +78,9 @@ ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
                                                    ngx_xmpp_tls_servername);
         }
 
+        SSL_CTX_set_cert_verify_callback(sslcf->ssl.ctx, ngx_xmpp_tls_verify,
+                                         NULL);
+
         /* ssl_alpn, where it is set, has installed a callback of nginx's */
 
         if (sslcf->alpn.len == 0) {
@@ -72,6 +88,21 @@ ngx_xmpp_tls_init(ngx_conf_t *cf, ngx_xmpp_main_conf_t *xmcf)
                                        NULL);
         }
     }
+
+    /* the first one is nginx's: its modules come before all others */
+
+    a = &cmcf->phases[NGX_STREAM_SSL_PHASE].handlers;
+
+    if (a->nelts == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "xmpp needs nginx's stream_ssl_module, loaded before");
+        return NGX_ERROR;
+    }
+
+    h = a->elts;
+
+    xmcf->ssl_handler = h[0];
+    h[0] = ngx_xmpp_tls_handler;
 
     if (ngx_xmpp_tls_wait_init(cf) != NGX_OK) {
         return NGX_ERROR;
@@ -264,6 +295,30 @@ ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st)
 }
 
 
+/* the SSL phase of all listeners, ours or not */
+
+static ngx_int_t
+ngx_xmpp_tls_handler(ngx_stream_session_t *s)
+{
+    void                  **srv_conf;
+    ngx_int_t               rc;
+    ngx_connection_t       *c;
+    ngx_xmpp_main_conf_t   *xmcf;
+
+    c = s->connection;
+    xmcf = ngx_stream_get_module_main_conf(s, ngx_xmpp_module);
+    srv_conf = s->srv_conf;
+
+    rc = xmcf->ssl_handler(s);
+
+    if (s->srv_conf != srv_conf && c->ssl && c->ssl->handshaked) {
+        rc = xmcf->ssl_handler(s);
+    }
+
+    return rc;
+}
+
+
 /* a name that is none of ours keeps the first host: the header will tell */
 
 static int
@@ -361,6 +416,28 @@ ngx_xmpp_tls_foreign(ngx_ssl_conn_t *ssl_conn, const char *servername)
     hostname = SSL_SESSION_get0_hostname(SSL_get0_session(ssl_conn));
 
     return hostname == NULL || ngx_strcmp(hostname, servername) != 0;
+}
+
+
+/*
+ * The verification as ever; its outcome is in the connection, where nginx looks
+ * for it.  SSL_get_error() takes a queue that is not empty for a fatal error of
+ * the call before.
+ */
+
+static int
+ngx_xmpp_tls_verify(X509_STORE_CTX *x509, void *arg)
+{
+    (void) ERR_set_mark();
+
+    if (X509_verify_cert(x509) > 0) {
+        (void) ERR_pop_to_mark();
+        return 1;
+    }
+
+    (void) ERR_clear_last_mark();
+
+    return 0;
 }
 
 

@@ -14,6 +14,9 @@
  *                  by SNI which one it is: ngx_xmpp_tls_foreign() looks then
  *
  * A certificate that was revoked ends its sessions with the next reload.
+ *
+ * With TLS 1.3 a client gets one ticket in a connection, not OpenSSL's two: a
+ * second one is for a client that opens several connections at once.
  */
 
 
@@ -167,6 +170,10 @@ ngx_xmpp_tls_session_set(EVP_MD_CTX *md, SSL_CTX *ctx)
     {
         return NGX_ERROR;
     }
+
+#ifdef TLS1_3_VERSION
+    (void) SSL_CTX_set_num_tickets(ctx, 1);
+#endif
 
     return NGX_OK;
 }

@@ -162,6 +162,13 @@ ngx_xmpp_tls_handshake_handler(ngx_event_t *ev)
         return;
     }
 
+    if (ev->timedout) {
+        /* nginx's handler says nothing */
+
+        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
+                      "client did not complete the TLS handshake in time");
+    }
+
     ngx_reusable_connection(c, 0);
 
     c->read->handler = ngx_xmpp_tls_handshake;

@@ -520,3 +520,35 @@ ngx_xmpp_jid_prep_ip(ngx_pool_t *pool, ngx_str_t *in, ngx_str_t *out)
 
     return NGX_OK;
 }
+
+
+void
+ngx_xmpp_jid_slice(ngx_str_t *text, ngx_xmpp_jid_t *jid)
+{
+    u_char  *p, *last;
+
+    ngx_memzero(jid, sizeof(ngx_xmpp_jid_t));
+
+    jid->full = *text;
+    jid->bare = *text;
+
+    last = text->data + text->len;
+    p = ngx_strlchr(text->data, last, '/');
+
+    if (p) {
+        jid->resource.data = p + 1;
+        jid->resource.len = last - (p + 1);
+        jid->bare.len = p - text->data;
+    }
+
+    jid->domain = jid->bare;
+    last = jid->bare.data + jid->bare.len;
+    p = ngx_strlchr(jid->bare.data, last, '@');
+
+    if (p) {
+        jid->local.data = jid->bare.data;
+        jid->local.len = p - jid->bare.data;
+        jid->domain.data = p + 1;
+        jid->domain.len = last - (p + 1);
+    }
+}

@@ -49,6 +49,9 @@ ngx_int_t ngx_xmpp_jid_make(ngx_pool_t *pool, ngx_str_t *local,
 ngx_int_t ngx_xmpp_jid_copy(ngx_pool_t *pool, ngx_xmpp_jid_t *src,
     ngx_xmpp_jid_t *dst);
 
+/* a prepared JID as slices of its text, which lives as long */
+void ngx_xmpp_jid_slice(ngx_str_t *text, ngx_xmpp_jid_t *jid);
+
 /*
  * Prepare one part; out is allocated from pool or is in itself when nothing
  * changes.  NGX_OK, NGX_DECLINED (refused), NGX_ERROR (no memory).

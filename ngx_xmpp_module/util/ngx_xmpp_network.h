@@ -20,6 +20,7 @@
 #define NGX_XMPP_TALLY_ADDRESS  'a'   /* a network: one is empty */
 #define NGX_XMPP_TALLY_ACCOUNT  'u'   /* a bare JID: two is empty */
 #define NGX_XMPP_TALLY_BOTH     'k'   /* a bare JID at a network it knows */
+#define NGX_XMPP_TALLY_REGISTER 'r'   /* a network: two is empty */
 
 
 /*

@@ -40,6 +40,13 @@ ngx_int_t ngx_xmpp_id_random(u_char *p, size_t n);
 u_char *ngx_xmpp_datetime(u_char *p, time_t sec);
 
 /*
+ * The same with microseconds of 1970, "2026-11-22T14:37:24.000000Z", 27 bytes;
+ * and back, from any offset and any fraction: NGX_OK or NGX_DECLINED.
+ */
+u_char *ngx_xmpp_datetime_usec(u_char *p, uint64_t usec);
+ngx_int_t ngx_xmpp_datetime_parse(ngx_str_t *text, uint64_t *usec);
+
+/*
  * Percent-encodes '{', '}' and '%' for a Redis key part; out is *in when
  * there is none.  NGX_OK or NGX_ERROR.  The decoder is for channel names:
  * NGX_DECLINED on a bad escape.

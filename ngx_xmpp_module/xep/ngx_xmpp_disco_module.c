@@ -1,9 +1,11 @@
 /*
  * Service discovery (XEP-0030): what a host and an account are and can do.
  *
- * A host's features are those of the enabled modules, compiled by the core.
+ * A host's identities, features and forms (XEP-0128) are those of the enabled
+ * modules, compiled by the core; h->node is another name of them all.
  * Of accounts only one's own is told about: without a subscription an answer
- * would tell who exists (section 8).
+ * would tell who exists (section 8).  A host's commands (XEP-0050, 2.2) are
+ * nodes of it, and told to those who may execute them.
  */
 
 
@@ -13,27 +15,47 @@
 static ngx_int_t ngx_xmpp_disco_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_disco_info(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_disco_items(ngx_xmpp_stanza_t *stz);
-static ngx_xmpp_xml_t *ngx_xmpp_disco_query(ngx_xmpp_stanza_t *stz);
-static ngx_int_t ngx_xmpp_disco_identity(ngx_xmpp_stanza_t *stz,
+static ngx_int_t ngx_xmpp_disco_commands_info(ngx_xmpp_stanza_t *stz,
+    ngx_str_t *node);
+static ngx_int_t ngx_xmpp_disco_commands_items(ngx_xmpp_stanza_t *stz,
     ngx_xmpp_xml_t *query);
-static ngx_int_t ngx_xmpp_disco_add(ngx_xmpp_stanza_t *stz,
-    ngx_xmpp_xml_t *query, ngx_str_t *var);
+static ngx_xmpp_xml_t *ngx_xmpp_disco_query(ngx_xmpp_stanza_t *stz);
+static ngx_int_t ngx_xmpp_disco_host(ngx_xmpp_stanza_t *stz,
+    ngx_xmpp_xml_t *query);
+static ngx_int_t ngx_xmpp_disco_self(ngx_xmpp_stanza_t *stz,
+    ngx_xmpp_xml_t *query);
+static ngx_int_t ngx_xmpp_disco_identity(ngx_pool_t *pool,
+    ngx_xmpp_xml_t *query, ngx_xmpp_identity_t *id);
+static ngx_int_t ngx_xmpp_disco_add(ngx_pool_t *pool, ngx_xmpp_xml_t *query,
+    ngx_str_t *var);
 
 
 static ngx_str_t  ngx_xmpp_disco_query_name = ngx_string("query");
 static ngx_str_t  ngx_xmpp_disco_identity_name = ngx_string("identity");
 static ngx_str_t  ngx_xmpp_disco_feature_name = ngx_string("feature");
-static ngx_str_t  ngx_xmpp_disco_server = ngx_string("server");
-static ngx_str_t  ngx_xmpp_disco_im = ngx_string("im");
-static ngx_str_t  ngx_xmpp_disco_account = ngx_string("account");
-static ngx_str_t  ngx_xmpp_disco_registered = ngx_string("registered");
-static ngx_str_t  ngx_xmpp_disco_anonymous = ngx_string("anonymous");
-static ngx_str_t  ngx_xmpp_disco_software = ngx_string("ngx_xmpp_module");
+
+
+/* XEP-0175, 4: who has no account is told so */
+
+static ngx_xmpp_identity_t  ngx_xmpp_disco_registered = {
+    ngx_string("account"), ngx_string("registered"), ngx_null_string
+};
+
+static ngx_xmpp_identity_t  ngx_xmpp_disco_anonymous = {
+    ngx_string("account"), ngx_string("anonymous"), ngx_null_string
+};
 
 
 static ngx_xmpp_xep_t  ngx_xmpp_disco_xeps[] = {
     { 30, "2.5.0", "complete" },
+    { 128, "1.0.1", "complete" },
     ngx_xmpp_null_xep
+};
+
+
+static ngx_xmpp_identity_t  ngx_xmpp_disco_identities[] = {
+    { ngx_string("server"), ngx_string("im"), ngx_string("ngx_xmpp_module") },
+    ngx_xmpp_null_identity
 };
 
 
@@ -109,7 +131,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_disco_feature = {
     NULL,                                  /* stream features */
     ngx_xmpp_disco_iqs,
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    ngx_xmpp_disco_identities,
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 
@@ -123,35 +148,163 @@ ngx_xmpp_disco_preconfiguration(ngx_conf_t *cf)
 static ngx_int_t
 ngx_xmpp_disco_info(ngx_xmpp_stanza_t *stz)
 {
-    ngx_str_t       *f;
-    ngx_uint_t       i, n;
+    ngx_int_t        rc;
+    ngx_str_t       *node;
+    ngx_uint_t       host;
     ngx_xmpp_xml_t  *query;
 
-    /* 3.2: we have no nodes */
+    host = stz->mask & NGX_XMPP_TO_HOST;
+    node = ngx_xmpp_xml_attr(ngx_xmpp_stanza_payload(stz), "node");
 
-    if (ngx_xmpp_xml_attr(ngx_xmpp_stanza_payload(stz), "node")) {
+    if (node && host && stz->host->commands.nelts
+        && (ngx_xmpp_str_eq(node, &ngx_xmpp_command_ns)
+            || ngx_xmpp_command_find(stz->host, node)))
+    {
+        return ngx_xmpp_disco_commands_info(stz, node);
+    }
+
+    /* 3.2: we have no other nodes, but for a name of the host itself */
+
+    if (node
+        && !(host && node->len && ngx_xmpp_str_eq(node, &stz->host->node)))
+    {
         return NGX_XMPP_E_ITEM_NOT_FOUND;
     }
 
     query = ngx_xmpp_disco_query(stz);
-
-    if (query == NULL || ngx_xmpp_disco_identity(stz, query) != NGX_OK) {
+    if (query == NULL) {
         return NGX_ERROR;
     }
 
-    if (stz->mask & NGX_XMPP_TO_HOST) {
-        f = stz->host->features.elts;
-        n = stz->host->features.nelts;
+    /* 3.2: told back */
 
-    } else {
-        f = ngx_xmpp_disco_features;
-        n = 2;
+    if (node && ngx_xmpp_xml_set(stz->pool, query, "node", node) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    for (i = 0; i < n; i++) {
-        if (ngx_xmpp_disco_add(stz, query, &f[i]) != NGX_OK) {
+    rc = host ? ngx_xmpp_disco_host(stz, query)
+              : ngx_xmpp_disco_self(stz, query);
+
+    return (rc == NGX_OK) ? ngx_xmpp_reply(stz, query) : rc;
+}
+
+
+static ngx_int_t
+ngx_xmpp_disco_host(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query)
+{
+    ngx_str_t            *var;
+    ngx_uint_t            i;
+    ngx_xmpp_xml_t       *x;
+    ngx_xmpp_form_t      *form;
+    ngx_xmpp_host_t      *h;
+    ngx_xmpp_identity_t  *id;
+
+    h = stz->host;
+
+    id = h->identities.elts;
+
+    for (i = 0; i < h->identities.nelts; i++) {
+        if (ngx_xmpp_disco_identity(stz->pool, query, &id[i]) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
+
+    var = h->features.elts;
+
+    for (i = 0; i < h->features.nelts; i++) {
+        if (ngx_xmpp_disco_add(stz->pool, query, &var[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    form = h->forms.elts;
+
+    for (i = 0; i < h->forms.nelts; i++) {
+
+        /* XEP-0128, 2 */
+
+        x = ngx_xmpp_form_result(stz->pool, &form[i]);
+        if (x == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_xmpp_xml_append(query, x);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_xmpp_disco_self(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query)
+{
+    ngx_str_t   *var;
+    ngx_uint_t   i;
+
+    if (ngx_xmpp_disco_identity(stz->pool, query,
+                                stz->session->lifetime
+                                ? &ngx_xmpp_disco_anonymous
+                                : &ngx_xmpp_disco_registered)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    for (var = ngx_xmpp_disco_features; var->len; var++) {
+        if (ngx_xmpp_disco_add(stz->pool, query, var) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    var = stz->host->account_features.elts;
+
+    for (i = 0; i < stz->host->account_features.nelts; i++) {
+        if (ngx_xmpp_disco_add(stz->pool, query, &var[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* XEP-0050, 2.2: the list of commands, or one of them */
+
+static ngx_int_t
+ngx_xmpp_disco_commands_info(ngx_xmpp_stanza_t *stz, ngx_str_t *node)
+{
+    ngx_xmpp_xml_t       *query;
+    ngx_xmpp_command_t   *cmd;
+    ngx_xmpp_identity_t   id;
+
+    cmd = ngx_xmpp_command_find(stz->host, node);
+
+    if (cmd && !ngx_xmpp_command_allowed(stz, cmd)) {
+        return NGX_XMPP_E_FORBIDDEN;
+    }
+
+    ngx_memzero(&id, sizeof(ngx_xmpp_identity_t));
+
+    ngx_str_set(&id.category, "automation");
+    ngx_str_set(&id.type, "command-list");
+
+    if (cmd) {
+        ngx_str_set(&id.type, "command-node");
+        id.name = cmd->name;
+    }
+
+    query = ngx_xmpp_disco_query(stz);
+
+    if (query == NULL
+        || ngx_xmpp_xml_set(stz->pool, query, "node", node) != NGX_OK
+        || ngx_xmpp_disco_identity(stz->pool, query, &id) != NGX_OK
+        || ngx_xmpp_disco_add(stz->pool, query, &ngx_xmpp_command_ns)
+           != NGX_OK
+        || (cmd
+            && ngx_xmpp_disco_add(stz->pool, query, &ngx_xmpp_form_ns)
+               != NGX_OK))
+    {
+        return NGX_ERROR;
     }
 
     return ngx_xmpp_reply(stz, query);
@@ -163,15 +316,72 @@ ngx_xmpp_disco_info(ngx_xmpp_stanza_t *stz)
 static ngx_int_t
 ngx_xmpp_disco_items(ngx_xmpp_stanza_t *stz)
 {
+    ngx_str_t       *node;
     ngx_xmpp_xml_t  *query;
 
-    if (ngx_xmpp_xml_attr(ngx_xmpp_stanza_payload(stz), "node")) {
+    node = ngx_xmpp_xml_attr(ngx_xmpp_stanza_payload(stz), "node");
+
+    if (node && !(stz->host->commands.nelts && (stz->mask & NGX_XMPP_TO_HOST)))
+    {
         return NGX_XMPP_E_ITEM_NOT_FOUND;
     }
 
     query = ngx_xmpp_disco_query(stz);
+    if (query == NULL) {
+        return NGX_ERROR;
+    }
 
-    return query ? ngx_xmpp_reply(stz, query) : NGX_ERROR;
+    if (node == NULL) {
+        return ngx_xmpp_reply(stz, query);
+    }
+
+    if (ngx_xmpp_xml_set(stz->pool, query, "node", node) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_xmpp_str_eq(node, &ngx_xmpp_command_ns)) {
+        return ngx_xmpp_disco_commands_items(stz, query);
+    }
+
+    /* a command has none */
+
+    return ngx_xmpp_command_find(stz->host, node) ? ngx_xmpp_reply(stz, query)
+                                                  : NGX_XMPP_E_ITEM_NOT_FOUND;
+}
+
+
+/* XEP-0050, 2.2: not the same list for everybody */
+
+static ngx_int_t
+ngx_xmpp_disco_commands_items(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query)
+{
+    ngx_uint_t           i;
+    ngx_xmpp_xml_t      *e;
+    ngx_xmpp_command_t  *cmd;
+
+    static ngx_str_t  item = ngx_string("item");
+
+    cmd = stz->host->commands.elts;
+
+    for (i = 0; i < stz->host->commands.nelts; i++) {
+
+        if (!ngx_xmpp_command_allowed(stz, &cmd[i])) {
+            continue;
+        }
+
+        e = ngx_xmpp_xml_add(stz->pool, query, &item, NULL);
+
+        if (e == NULL
+            || ngx_xmpp_xml_set(stz->pool, e, "jid", &stz->host->name)
+               != NGX_OK
+            || ngx_xmpp_xml_set(stz->pool, e, "node", &cmd[i].node) != NGX_OK
+            || ngx_xmpp_xml_set(stz->pool, e, "name", &cmd[i].name) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_xmpp_reply(stz, query);
 }
 
 
@@ -184,47 +394,31 @@ ngx_xmpp_disco_query(ngx_xmpp_stanza_t *stz)
 
 
 static ngx_int_t
-ngx_xmpp_disco_identity(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query)
+ngx_xmpp_disco_identity(ngx_pool_t *pool, ngx_xmpp_xml_t *query,
+    ngx_xmpp_identity_t *id)
 {
-    ngx_str_t       *type;
-    ngx_uint_t       host;
     ngx_xmpp_xml_t  *e;
 
-    host = stz->mask & NGX_XMPP_TO_HOST;
-
-    /* XEP-0175, 4: who has no account is told so */
-
-    type = host ? &ngx_xmpp_disco_im
-           : stz->session->lifetime ? &ngx_xmpp_disco_anonymous
-                                    : &ngx_xmpp_disco_registered;
-
-    e = ngx_xmpp_xml_add(stz->pool, query, &ngx_xmpp_disco_identity_name,
-                         NULL);
+    e = ngx_xmpp_xml_add(pool, query, &ngx_xmpp_disco_identity_name, NULL);
 
     if (e == NULL
-        || ngx_xmpp_xml_set(stz->pool, e, "category",
-                            host ? &ngx_xmpp_disco_server
-                                 : &ngx_xmpp_disco_account)
-           != NGX_OK
-        || ngx_xmpp_xml_set(stz->pool, e, "type", type) != NGX_OK)
+        || ngx_xmpp_xml_set(pool, e, "category", &id->category) != NGX_OK
+        || ngx_xmpp_xml_set(pool, e, "type", &id->type) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return host ? ngx_xmpp_xml_set(stz->pool, e, "name",
-                                   &ngx_xmpp_disco_software)
-                : NGX_OK;
+    return id->name.len ? ngx_xmpp_xml_set(pool, e, "name", &id->name)
+                        : NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_xmpp_disco_add(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *query,
-    ngx_str_t *var)
+ngx_xmpp_disco_add(ngx_pool_t *pool, ngx_xmpp_xml_t *query, ngx_str_t *var)
 {
     ngx_xmpp_xml_t  *e;
 
-    e = ngx_xmpp_xml_add(stz->pool, query, &ngx_xmpp_disco_feature_name,
-                         NULL);
+    e = ngx_xmpp_xml_add(pool, query, &ngx_xmpp_disco_feature_name, NULL);
 
-    return e ? ngx_xmpp_xml_set(stz->pool, e, "var", var) : NGX_ERROR;
+    return e ? ngx_xmpp_xml_set(pool, e, "var", var) : NGX_ERROR;
 }

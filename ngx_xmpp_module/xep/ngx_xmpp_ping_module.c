@@ -1,6 +1,11 @@
 /*
  * Ping (XEP-0199): "are you there?", answered for the host and for the
- * sender's own account (4.2).
+ * sender's own account (4.2) by an empty result, in the turn in which it came.
+ * One for a full JID is the client's to answer, and is routed; one for another
+ * account is refused as any request is, so that it does not tell who exists.
+ * The server's own question to an idle client is core/ngx_xmpp_idle.c.
+ *
+ * There is no state.
  */
 
 
@@ -82,7 +87,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_ping_feature = {
     NULL,                                  /* stream features */
     ngx_xmpp_ping_iqs,
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 

@@ -1,5 +1,10 @@
 /*
- * Entity time (XEP-0202): the server's clock, in UTC and with its offset.
+ * Entity time (XEP-0202): the server's clock, in UTC and with its offset from
+ * the local time zone (section 3), for the host.  It is the time that nginx has
+ * cached for this turn of the event loop: no system call.  That of a client is
+ * asked of its full JID, and routed.
+ *
+ * There is no state.
  */
 
 
@@ -87,7 +92,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_time_feature = {
     NULL,                                  /* stream features */
     ngx_xmpp_time_iqs,
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 

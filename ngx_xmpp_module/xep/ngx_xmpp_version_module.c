@@ -1,6 +1,9 @@
 /*
- * Software version (XEP-0092): name and version.  The operating system is
- * not told: it may help an attacker (section 5).
+ * Software version (XEP-0092): the host tells name and version of this module,
+ * not nginx's, which is server_tokens' business.  The operating system is
+ * optional and not told: it may help an attacker (section 5).
+ *
+ * There is no state: all of the answer is constant.
  */
 
 
@@ -90,7 +93,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_version_feature = {
     NULL,                                  /* stream features */
     ngx_xmpp_version_iqs,
     NULL,                                  /* hooks */
-    NULL                                   /* events */
+    NULL,                                  /* events */
+    NULL,                                  /* identities */
+    NULL,                                  /* prepare */
+    NULL                                   /* compiled */
 };
 
 

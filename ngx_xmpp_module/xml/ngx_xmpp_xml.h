@@ -15,7 +15,9 @@
  *
  * Hibernation: at depth 1 with no stanza begun, the libxml2 context is freed
  * (13 kB) and made again, primed with a synthetic stream header carrying the
- * remembered prefixes and xml:lang, when the next byte comes.
+ * remembered prefixes and xml:lang, when the next byte comes.  Streams whose
+ * headers declare what nearly all declare borrow the spare context of the
+ * process instead, for one stanza at a time.
  */
 
 
@@ -142,6 +144,39 @@ size_t ngx_xmpp_xml_escape_size(ngx_str_t *s);
 u_char *ngx_xmpp_xml_escape(u_char *p, ngx_str_t *s);
 
 
+/* ---- cursor ---- */
+
+/* the tag at hand, in bytes that the writer has written */
+typedef struct {
+    u_char                 *pos;          /* behind it */
+    u_char                 *last;
+    ngx_str_t               name;
+    ngx_str_t               attrs;        /* as written: " a='b' c='d'" */
+    ngx_uint_t              depth;        /* of its element; the root's is 0 */
+    ngx_uint_t              open;         /* elements behind it */
+    unsigned                start:1;      /* and no end tag */
+    unsigned                empty:1;      /* both in one */
+} ngx_xmpp_xml_cursor_t;
+
+
+/* before the first tag of the len bytes at p, which stay the caller's */
+void ngx_xmpp_xml_cursor_init(ngx_xmpp_xml_cursor_t *c, u_char *p, size_t len);
+
+/* the next tag: NGX_OK; NGX_DECLINED: there is none, or not as written here */
+ngx_int_t ngx_xmpp_xml_cursor_next(ngx_xmpp_xml_cursor_t *c);
+
+/*
+ * An attribute of a start tag by its name as written, xmlns among them; its
+ * value is a slice, escaped.  NGX_OK; NGX_DECLINED: it has none, value->len 0.
+ */
+ngx_int_t ngx_xmpp_xml_cursor_attr(ngx_xmpp_xml_cursor_t *c, const char *name,
+    ngx_str_t *value);
+
+/* whether a start tag has that name and that xmlns; ns "": none of its own */
+ngx_uint_t ngx_xmpp_xml_cursor_is(ngx_xmpp_xml_cursor_t *c, const char *name,
+    const char *ns);
+
+
 /* ---- parser ---- */
 
 typedef struct {
@@ -181,6 +216,17 @@ typedef enum {
 } ngx_xmpp_xml_event_e;
 
 
+/*
+ * A context between stanzas, primed with the usual header, for the next parser
+ * that needs one.  One in a process, zeroed at first; ngx_xmpp_parser_spare()
+ * frees what is in it.
+ */
+typedef struct {
+    void                   *ctxt;         /* libxml2's, or NULL */
+    size_t                  fed;          /* bytes it has read */
+} ngx_xmpp_parser_spare_t;
+
+
 /* gives the pool for the element that begins; NULL: no memory */
 typedef ngx_pool_t *(*ngx_xmpp_parser_pool_pt)(void *data);
 
@@ -190,11 +236,12 @@ typedef ngx_pool_t *(*ngx_xmpp_parser_pool_pt)(void *data);
  * pool frees what libxml2 holds.  get_pool(data) is called once for the
  * header and once at the begin of each depth-1 element; the returned pool is
  * the caller's.  limits stay the caller's and may be changed (before and
- * after authentication) through ngx_xmpp_parser_limits().
+ * after authentication) through ngx_xmpp_parser_limits().  spare (NULL: none)
+ * is the caller's, too, and lives as long.
  */
 ngx_xmpp_parser_t *ngx_xmpp_parser_create(ngx_pool_t *pool,
-    ngx_xmpp_xml_limits_t *limits, ngx_xmpp_parser_pool_pt get_pool,
-    void *data);
+    ngx_xmpp_xml_limits_t *limits, ngx_xmpp_parser_spare_t *spare,
+    ngx_xmpp_parser_pool_pt get_pool, void *data);
 
 void ngx_xmpp_parser_limits(ngx_xmpp_parser_t *p,
     ngx_xmpp_xml_limits_t *limits);
@@ -236,6 +283,9 @@ ngx_int_t ngx_xmpp_parser_hibernate(ngx_xmpp_parser_t *p);
 
 /* frees libxml2's context at once; the parser must not be fed any more */
 void ngx_xmpp_parser_destroy(ngx_xmpp_parser_t *p);
+
+/* frees the context in spare, if there is one */
+void ngx_xmpp_parser_spare(ngx_xmpp_parser_spare_t *spare);
 
 
 #endif /* _NGX_XMPP_XML_H_INCLUDED_ */

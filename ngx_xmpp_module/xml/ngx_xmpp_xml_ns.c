@@ -57,9 +57,7 @@ static ngx_str_t  *ngx_xmpp_xml_known[] = {
 };
 
 
-/* the header that nearly all clients send */
-
-static ngx_xmpp_xml_root_t  ngx_xmpp_xml_ns_client = {
+ngx_xmpp_xml_root_t  ngx_xmpp_xml_root_client = {
     ngx_string("<stream:stream xmlns='jabber:client' "
                "xmlns:stream='http://etherx.jabber.org/streams'>"),
     ngx_string("stream"),
@@ -101,7 +99,7 @@ ngx_xmpp_xml_ns_root(ngx_xmpp_parser_t *p, const xmlChar *name,
     ngx_xmpp_xml_root_t  *root;
 
     if (ngx_xmpp_xml_ns_usual(name, prefix, n, ns)) {
-        p->root = &ngx_xmpp_xml_ns_client;
+        p->root = &ngx_xmpp_xml_root_client;
         return NGX_OK;
     }
 

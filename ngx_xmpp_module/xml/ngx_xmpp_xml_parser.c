@@ -17,6 +17,11 @@
  * ever met.  The next one is opened with what is remembered of the header,
  * while the callbacks are muted.
  *
+ * At a boundary the contexts of all streams that declared the same are alike.
+ * So one that was primed with the usual header is given up there, to be the
+ * spare of the process, and whoever reads the next stanza borrows it: seldom
+ * is there more than one, and seldom one is made.
+ *
  * A context is 12 kilobytes and more, and before authentication nobody may
  * have that for half an element that never ends (limits->raw).  Such a one is
  * kept as the bytes that were read, and parsed again when the next ones come.
@@ -31,6 +36,8 @@
 
 
 static void ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p);
+static void ngx_xmpp_parser_lend(ngx_xmpp_parser_t *p);
+static ngx_uint_t ngx_xmpp_parser_borrow(ngx_xmpp_parser_t *p);
 static void ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p);
 static void ngx_xmpp_parser_keep(ngx_xmpp_parser_t *p, u_char *pos,
     u_char *last);
@@ -54,13 +61,14 @@ static ngx_str_t  ngx_xmpp_parser_none = ngx_string("");
 
 /*
  * Creates a parser in pool, to be used until the pool is destroyed or
- * ngx_xmpp_parser_destroy().  limits and data stay the caller's and have to
- * live as long.  NULL: no memory.
+ * ngx_xmpp_parser_destroy().  limits, spare and data stay the caller's and have
+ * to live as long.  NULL: no memory.
  */
 
 ngx_xmpp_parser_t *
 ngx_xmpp_parser_create(ngx_pool_t *pool, ngx_xmpp_xml_limits_t *limits,
-    ngx_xmpp_parser_pool_pt get_pool, void *data)
+    ngx_xmpp_parser_spare_t *spare, ngx_xmpp_parser_pool_pt get_pool,
+    void *data)
 {
     ngx_pool_cleanup_t  *cln;
     ngx_xmpp_parser_t   *p;
@@ -80,6 +88,7 @@ ngx_xmpp_parser_create(ngx_pool_t *pool, ngx_xmpp_xml_limits_t *limits,
 
     p->owner = pool;
     p->limits = limits;
+    p->spare = spare;
     p->get_pool = get_pool;
     p->data = data;
     p->lang.data = p->lang_buf;
@@ -307,6 +316,9 @@ ngx_xmpp_parser_boundary(ngx_xmpp_parser_t *p, ngx_xmpp_xml_t **e)
 
     if (p->closed || p->fed > NGX_XMPP_XML_CTXT_MAX) {
         ngx_xmpp_parser_sleep(p);
+
+    } else {
+        ngx_xmpp_parser_lend(p);
     }
 
     return event;
@@ -445,6 +457,57 @@ ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p)
 }
 
 
+/* at a boundary: all that the context knows is the header it was primed with */
+
+static void
+ngx_xmpp_parser_lend(ngx_xmpp_parser_t *p)
+{
+    if (p->spare == NULL || p->spare->ctxt || !p->primed
+        || p->root != &ngx_xmpp_xml_root_client)
+    {
+        return;
+    }
+
+    p->ctxt->userData = NULL;
+
+    p->spare->ctxt = p->ctxt;
+    p->spare->fed = p->fed;
+
+    p->ctxt = NULL;
+    p->fed = 0;
+}
+
+
+static ngx_uint_t
+ngx_xmpp_parser_borrow(ngx_xmpp_parser_t *p)
+{
+    if (p->spare == NULL || p->spare->ctxt == NULL || p->depth == 0
+        || p->root != &ngx_xmpp_xml_root_client)
+    {
+        return 0;
+    }
+
+    p->ctxt = p->spare->ctxt;
+    p->fed = p->spare->fed;
+    p->primed = 1;
+
+    p->spare->ctxt = NULL;
+    p->ctxt->userData = p;
+
+    return 1;
+}
+
+
+void
+ngx_xmpp_parser_spare(ngx_xmpp_parser_spare_t *spare)
+{
+    if (spare->ctxt) {
+        xmlFreeParserCtxt(spare->ctxt);
+        spare->ctxt = NULL;
+    }
+}
+
+
 /*
  * Makes a context and brings it to where the stream is.  XML_PARSE_IGNORE_ENC
  * keeps libxml2 from switching to a declared encoding, or looking for it: the
@@ -455,6 +518,10 @@ ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p)
 static void
 ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p)
 {
+    if (ngx_xmpp_parser_borrow(p)) {
+        return;
+    }
+
     p->ctxt = xmlCreatePushParserCtxt(&ngx_xmpp_xml_sax, p, NULL, 0, NULL);
 
     if (p->ctxt == NULL) {
@@ -464,6 +531,8 @@ ngx_xmpp_parser_wake(ngx_xmpp_parser_t *p)
 
     (void) xmlCtxtUseOptions(p->ctxt, XML_PARSE_NONET|XML_PARSE_NOENT
                                       |XML_PARSE_IGNORE_ENC);
+
+    p->primed = (p->depth != 0);
 
     if (p->depth == 0) {
         return;
@@ -541,6 +610,7 @@ ngx_xmpp_parser_reset(ngx_xmpp_parser_t *p)
 
     p->owner = old.owner;
     p->limits = old.limits;
+    p->spare = old.spare;
     p->get_pool = old.get_pool;
     p->data = old.data;
     p->lang.data = p->lang_buf;

@@ -62,6 +62,7 @@ struct ngx_xmpp_parser_s {
     ngx_xmpp_xml_limits_t      *limits;
     ngx_xmpp_parser_pool_pt     get_pool;
     void                       *data;
+    ngx_xmpp_parser_spare_t    *spare;        /* of the process, or NULL */
     ngx_pool_t                 *owner;        /* the parser's own pool */
 
     ngx_xmpp_xml_root_t        *root;         /* NULL before the header */
@@ -95,6 +96,8 @@ struct ngx_xmpp_parser_s {
     unsigned                    folded:1;     /* half is all that there is */
     unsigned                    restarted:1;  /* not the first header */
     unsigned                    muted:1;      /* priming: not the peer's */
+    unsigned                    primed:1;     /* ctxt has not read a header
+                                                 of the peer's */
     unsigned                    closed:1;     /* the root has ended */
     unsigned                    cr:1;         /* CDATA ended with a CR */
 
@@ -125,6 +128,9 @@ ngx_int_t ngx_xmpp_xml_ns_root(ngx_xmpp_parser_t *p, const xmlChar *name,
     const xmlChar *prefix, int n, const xmlChar **ns);
 
 extern xmlSAXHandler  ngx_xmpp_xml_sax;
+
+/* the header that nearly all clients send */
+extern ngx_xmpp_xml_root_t  ngx_xmpp_xml_root_client;
 
 
 #endif /* _NGX_XMPP_XML_PARSER_H_INCLUDED_ */

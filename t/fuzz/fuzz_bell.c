@@ -27,7 +27,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_check(message.data[0] == '1'
                    && bell.targets.data > message.data
                    && bell.targets.data + bell.targets.len + 1
-                      == bell.body.data
+                      <= bell.body.data
+                   && bell.stanzas > 0 && bell.stanzas <= size
                    && bell.body.data + bell.body.len == last
                    && bell.body.data[-1] == '\n');
     }

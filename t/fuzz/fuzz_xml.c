@@ -10,6 +10,7 @@
  *  2. An element that is written and parsed again is the same.
  *  3. libxml2, parsing the whole document at once, finds the same tree; and
  *     what it accepts is not called not-well-formed.
+ *  4. A cursor over what was written meets the elements, one after the other.
  */
 
 
@@ -51,12 +52,16 @@ static void fuzz_put_event(fuzz_run_t *run);
 static void fuzz_put_element(fuzz_run_t *run, ngx_xmpp_xml_t *e);
 static ngx_pool_t *fuzz_get_pool(void *data);
 static void fuzz_again(ngx_xmpp_xml_t *e);
+static void fuzz_walk(u_char *out, size_t size, ngx_xmpp_xml_t *root);
 static void fuzz_whole(fuzz_run_t *run, const uint8_t *data, size_t size);
 static void fuzz_document(fuzz_run_t *run, xmlDocPtr doc);
 static ngx_xmpp_xml_t *fuzz_convert(ngx_pool_t *pool, xmlNodePtr root);
 static ngx_xmpp_xml_t *fuzz_element(ngx_pool_t *pool, xmlNodePtr node);
 static ngx_str_t fuzz_string(const xmlChar *s);
 static void fuzz_message(void *data, const char *text, ...);
+
+
+static ngx_xmpp_parser_spare_t  fuzz_spare;
 
 
 int
@@ -121,7 +126,9 @@ fuzz_run(fuzz_run_t *run, const uint8_t *data, size_t size, uint32_t seed)
     run->pool = ngx_create_pool(4096, NULL);
     fuzz_put(run, "-", 1);
 
-    p = ngx_xmpp_parser_create(run->pool, &limits, fuzz_get_pool, run);
+    p = ngx_xmpp_parser_create(run->pool, &limits,
+                               (seed & 2) ? &fuzz_spare : NULL,
+                               fuzz_get_pool, run);
 
     for (offset = 0; offset < size; offset += len) {
 
@@ -272,7 +279,8 @@ fuzz_again(ngx_xmpp_xml_t *e)
 
     ngx_memzero(&run, sizeof(fuzz_run_t));
     run.pool = ngx_create_pool(1024, NULL);
-    p = ngx_xmpp_parser_create(run.pool, &limits, fuzz_get_pool, &run);
+    p = ngx_xmpp_parser_create(run.pool, &limits, &fuzz_spare, fuzz_get_pool,
+                               &run);
 
     pos = (u_char *) FUZZ_HEADER;
     ngx_xmpp_parser_feed(p, &pos, pos + sizeof(FUZZ_HEADER) - 1, &same);
@@ -280,6 +288,7 @@ fuzz_again(ngx_xmpp_xml_t *e)
     size = ngx_xmpp_xml_size(e, &ngx_xmpp_ns_client);
     out = ngx_pnalloc(run.pool, size);
     ngx_xmpp_xml_write(out, e, &ngx_xmpp_ns_client);
+    fuzz_walk(out, size, e);
 
     pos = out;
 
@@ -303,6 +312,56 @@ fuzz_again(ngx_xmpp_xml_t *e)
     }
 
     fuzz_run_done(&run);
+}
+
+
+/* the bytes of an element, written where jabber:client is in scope */
+
+static void
+fuzz_walk(u_char *out, size_t size, ngx_xmpp_xml_t *root)
+{
+    ngx_str_t               ns, *scope;
+    ngx_uint_t              depth;
+    ngx_xmpp_xml_t         *e, *next;
+    ngx_xmpp_xml_cursor_t   c;
+
+    ngx_xmpp_xml_cursor_init(&c, out, size);
+
+    e = root;
+    depth = 0;
+
+    while (ngx_xmpp_xml_cursor_next(&c) == NGX_OK) {
+
+        if (!c.start) {
+            continue;
+        }
+
+        scope = (e == root) ? &ngx_xmpp_ns_client : &e->parent->ns;
+
+        if (e == NULL || c.depth != depth
+            || c.name.len != e->name.len
+            || ngx_memcmp(c.name.data, e->name.data, c.name.len) != 0
+            || (ngx_xmpp_xml_cursor_attr(&c, "xmlns", &ns) == NGX_OK)
+               == ngx_xmpp_xml_same(&e->ns, scope))
+        {
+            fprintf(stderr, "not walked: %.*s\n", (int) size, out);
+            abort();
+        }
+
+        next = ngx_xmpp_xml_child(e, NULL, NULL);
+
+        for (depth++; next == NULL && e != root; depth--) {
+            next = ngx_xmpp_xml_next(e);
+            e = e->parent;
+        }
+
+        e = next;
+    }
+
+    if (e || c.pos != c.last || c.open) {
+        fprintf(stderr, "not walked to the end: %.*s\n", (int) size, out);
+        abort();
+    }
 }
 
 

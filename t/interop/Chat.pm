@@ -20,15 +20,16 @@ our @WORDS = ('Neither, fair saint', 'if either thee dislike <&> "it\'s"',
 
 
 # run($client): a whole test file; more($t, $tls, $alice, $bob) may add tests
-# of what this client can do besides.
+# of what this client can do besides, with another configuration.
 
 sub run {
-    my ($client, $more) = @_;
+    my ($client, $more, $config) = @_;
 
     my $missing = Interop::missing($client);
     plan(skip_all => $missing) if $missing;
 
     my $t = Test::XMPP->new(hosts => 2, users => [qw/ alice bob carol /]);
+    $t->config($config) if $config;
     $t->run();
 
     for my $tls (qw/ starttls direct /) {

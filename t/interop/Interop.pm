@@ -6,11 +6,21 @@ package Interop;
 # To the client:    SEND <jid> <words>      a chat message
 #                   PING <jid>              (slixmpp, libstrophe)
 #                   DISCO <jid>             (slixmpp)
+#                   PASSWORD <new>          (slixmpp)
+#                   CANCEL                  (slixmpp)
+#                   IDLE                    nobody looks at it (slixmpp)
+#                   SETTLE                  (libstrophe)
+#                   those of Im.pm          (slixmpp, nbxmpp)
+#                   those of Commands.pm    (slixmpp)
 #                   QUIT                    close the stream and leave
 # From the client:  READY <full jid> <TLS>  logged in over TLS, available
 #                   MESSAGE <jid> <words>   received
 #                   PONG|NOPONG <jid>       the answer to PING
 #                   FEATURES <var> ...      the answer to DISCO
+#                   FIELDS, REGISTERED, REFUSED   where it was to register
+#                   GONE                    lost its connection, comes back
+#                   RESUMED, NOTRESUMED     which of it; then READY again
+#                   SETTLED                 all it sent is acknowledged
 #                   BYE                     left as asked, exit status 0
 #                   FAIL <why>              exit status 1
 #
@@ -47,6 +57,13 @@ my %clients = (
         command => ['/usr/bin/python3', '-W', 'ignore',
             "$here/slixmpp_client.py"],
         probe => '/usr/bin/python3 -c "import slixmpp"',
+    },
+    nbxmpp => {
+        command => ['/usr/bin/python3', '-W', 'ignore',
+            "$here/nbxmpp_client.py"],
+        probe => '/usr/bin/python3 -c "import gi; '
+                 . 'gi.require_version(\'Soup\', \'3.0\'); '
+                 . 'import nbxmpp.client"',
     },
     libstrophe => {
         command => ["$here/../../build/t/strophe_client"],
@@ -91,6 +108,8 @@ sub start {
     local $ENV{XMPP_CA} = $arg{ca};
     local $ENV{XMPP_TLS} = $arg{tls} // 'starttls';
     local $ENV{XMPP_TLS_MAX} = $arg{tls_max} // '';
+    local $ENV{XMPP_REGISTER} = $arg{register} // '';
+    local $ENV{XMPP_RESUME} = $arg{resume};
 
     open my $err, '>', File::Spec->devnull() or die "devnull: $!\n";
     $self->{pid} = open3($self->{to}, $self->{from},

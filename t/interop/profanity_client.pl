@@ -18,6 +18,7 @@
 #
 # Environment: XMPP_HOST XMPP_PORT XMPP_JID XMPP_PASSWORD XMPP_CA
 #              XMPP_TLS (starttls|direct)
+#              XMPP_RESUME (1: comes back when the connection breaks)
 
 ###############################################################################
 
@@ -49,7 +50,7 @@ END {
 }
 
 configure();
-start();
+my $lives = start();
 
 sysopen my $moved, "$dir/fifo", O_RDWR | O_NONBLOCK or die "fifo: $!\n";
 tmux('pipe-pane', '-o', "exec cat >$dir/fifo");
@@ -74,12 +75,12 @@ while (!$quitting) {
     }
 }
 
-# tmux ends with the last program in it, and with tmux whoever waits there
+# the end of profanity is the end of what it holds open; tmux may end sooner or
+# later
 
 type('/quit');
 alarm 20;
-tmux('wait-for', 'never');
-die "profanity stays\n" if -e "$dir/tmux" && !system("@tmux has 2>/dev/null");
+sysread($lives, my $nothing, 1);
 print "BYE\n";
 exit 0;
 
@@ -89,7 +90,7 @@ sub configure {
     my $policy = ($ENV{XMPP_TLS} // '') eq 'direct' ? 'legacy' : 'force';
 
     make_path("$dir/config/profanity", "$dir/data/profanity", "$dir/ca");
-    mkfifo("$dir/fifo", 0600) or die "mkfifo: $!\n";
+    mkfifo("$dir/$_", 0600) or die "mkfifo: $!\n" for qw/ fifo lives /;
 
     copy($ENV{XMPP_CA}, "$dir/ca/ca.pem") or die "copy: $!\n";
     system('openssl', 'rehash', "$dir/ca") == 0 or die "rehash\n";
@@ -97,6 +98,7 @@ sub configure {
     write_file("$dir/config/profanity/profrc", <<EOF);
 [connection]
 tls.certpath=$dir/ca
+reconnect=@{[ $ENV{XMPP_RESUME} ? 1 : 0 ]}
 [notifications]
 message=false
 [ui]
@@ -134,7 +136,12 @@ sub start {
     delete local $ENV{TMUX};
 
     tmux('new-session', '-d', '-x', 160, '-y', 100,
-        'profanity -a me 2>/dev/null') == 0 or die "cannot start tmux\n";
+        "exec profanity -a me -l DEBUG 2>/dev/null 9>$dir/lives") == 0
+        or die "cannot start tmux\n";
+
+    open my $lives, '<', "$dir/lives" or die "fifo: $!\n";
+
+    return $lives;
 }
 
 sub tmux {
@@ -186,12 +193,30 @@ sub line {
             exit 1;
         }
 
+    } elsif ($line =~ /^Lost connection\.$/ && $ENV{XMPP_RESUME}) {
+        print "GONE\n";
+
+    } elsif ($line =~ /^Connection re-established\.$/) {
+        print resumed() ? "RESUMED\n" : "NOTRESUMED\nREADY $bare TLS\n";
+
     } elsif ($line =~ /^<< chat message: .* \(win (\d+)\)/) {
         type("/win $1") if !$visited{$1}++;
 
     } elsif ($line =~ /^(\S+\@\S+): (.*)/) {
         print "MESSAGE $1 $2\n";
     }
+}
+
+# what libstrophe says, in the log alone, of the last connection
+
+sub resumed {
+    my $name = "$dir/data/profanity/logs/profanity.log";
+
+    open my $fh, '<', $name or die "$name: $!\n";
+    my $log = do { local $/; <$fh> };
+
+    return $log =~ /.*Attempting to connect(.*)/s
+           && index($1, 'Session resumed successfully') > 0;
 }
 
 sub commands {

@@ -8,6 +8,7 @@
  *
  * Environment: XMPP_HOST XMPP_PORT XMPP_JID XMPP_PASSWORD XMPP_CA
  *              XMPP_TLS (starttls|direct)
+ *              XMPP_RESUME (1: comes back when the connection breaks)
  */
 
 
@@ -31,7 +32,10 @@ typedef struct {
     size_t        len;
     int           status;
     int           ready;
+    int           resumed;
     int           quitting;
+    int           asked;
+    int           settling;
     char          line[LINE_MAX_SIZE];
 } client_t;
 
@@ -45,6 +49,13 @@ static int client_on_presence(xmpp_conn_t *conn, xmpp_stanza_t *stanza,
 static int client_on_iq(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *data);
 static int client_on_pong(xmpp_conn_t *conn, xmpp_stanza_t *stanza,
     void *data);
+static int client_on_enabled(xmpp_conn_t *conn, xmpp_stanza_t *stanza,
+    void *data);
+static int client_on_time(xmpp_ctx_t *ctx, void *data);
+static void client_on_log(void *data, xmpp_log_level_t level,
+    const char *area, const char *msg);
+static void client_settled(client_t *cl);
+static int client_connect(client_t *cl);
 static int client_on_input(xmpp_conn_t *conn, void *data);
 static void client_command(client_t *cl, char *line);
 static void client_send(client_t *cl, const char *to, const char *body);
@@ -58,14 +69,18 @@ main(void)
 {
     long         flags;
     client_t     cl;
+    xmpp_log_t   log;
     const char  *tls;
 
     memset(&cl, 0, sizeof(client_t));
     cl.status = 1;
 
+    log.handler = client_on_log;
+    log.userdata = &cl;
+
     xmpp_initialize();
 
-    cl.ctx = xmpp_ctx_new(NULL, xmpp_get_default_logger(XMPP_LEVEL_ERROR));
+    cl.ctx = xmpp_ctx_new(NULL, &log);
     cl.conn = xmpp_conn_new(cl.ctx);
     if (cl.conn == NULL) {
         return 2;
@@ -83,11 +98,7 @@ main(void)
     xmpp_conn_set_pass(cl.conn, client_env("XMPP_PASSWORD"));
     xmpp_conn_set_cafile(cl.conn, client_env("XMPP_CA"));
 
-    if (xmpp_connect_client(cl.conn, client_env("XMPP_HOST"),
-                            (unsigned short) atoi(client_env("XMPP_PORT")),
-                            client_on_connection, &cl)
-        != XMPP_EOK)
-    {
+    if (client_connect(&cl) != XMPP_EOK) {
         client_say("FAIL", "connect", NULL);
         return 1;
     }
@@ -102,12 +113,72 @@ main(void)
 }
 
 
+static int
+client_connect(client_t *cl)
+{
+    return xmpp_connect_client(cl->conn, client_env("XMPP_HOST"),
+                               (unsigned short) atoi(client_env("XMPP_PORT")),
+                               client_on_connection, cl);
+}
+
+
+/* 0.12 tells of a resumption in its log alone */
+
+static void
+client_on_log(void *data, xmpp_log_level_t level, const char *area,
+    const char *msg)
+{
+    client_t  *cl = data;
+
+    if (strcmp(msg, "Session resumed successfully.") == 0) {
+        cl->resumed = 1;
+
+    } else if (strncmp(msg, "RECV: <failed ", 14) == 0) {
+        client_say("NOTRESUMED", NULL, NULL);
+
+    } else if (strncmp(msg, "SENT: <r ", 9) == 0) {
+        cl->asked++;
+
+    } else if (strncmp(msg, "RECV: <a ", 9) == 0) {
+        cl->asked--;
+        client_settled(cl);
+    }
+
+    if (level >= XMPP_LEVEL_ERROR || getenv("XMPP_CATLOG") != NULL) {
+        fprintf(stderr, "%s: %s\n", area, msg);
+    }
+}
+
+
+/* once each <r/> is answered */
+
+static void
+client_settled(client_t *cl)
+{
+    if (cl->settling && cl->asked == 0) {
+        cl->settling = 0;
+        client_say("SETTLED", NULL, NULL);
+    }
+}
+
+
+static int
+client_on_time(xmpp_ctx_t *ctx, void *data)
+{
+    if (client_connect(data) != XMPP_EOK) {
+        client_say("FAIL", "connect", NULL);
+        xmpp_stop(ctx);
+    }
+
+    return 0;
+}
+
+
 static void
 client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event, int error,
     xmpp_stream_error_t *stream_error, void *data)
 {
-    client_t       *cl = data;
-    xmpp_stanza_t  *presence;
+    client_t  *cl = data;
 
     if (event == XMPP_CONN_CONNECT) {
 
@@ -117,13 +188,22 @@ client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event, int error,
             return;
         }
 
+        if (cl->resumed) {
+            cl->resumed = 0;
+            client_say("RESUMED", NULL, NULL);
+            return;
+        }
+
         xmpp_handler_add(conn, client_on_message, NULL, "message", NULL, cl);
         xmpp_handler_add(conn, client_on_presence, NULL, "presence", NULL, cl);
         xmpp_handler_add(conn, client_on_iq, NULL, "iq", "get", cl);
 
-        presence = xmpp_presence_new(cl->ctx);
-        xmpp_send(conn, presence);
-        xmpp_stanza_release(presence);
+        if (getenv("XMPP_RESUME") != NULL) {
+            xmpp_handler_add(conn, client_on_enabled, "urn:xmpp:sm:3",
+                             "enabled", NULL, cl);
+        } else {
+            (void) client_on_enabled(conn, NULL, cl);
+        }
 
         if (!cl->ready) {
             cl->ready = 1;
@@ -137,6 +217,12 @@ client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event, int error,
         cl->status = 0;
         client_say("BYE", NULL, NULL);
 
+    } else if (cl->ready && getenv("XMPP_RESUME") != NULL) {
+        cl->asked = 0;
+        client_say("GONE", NULL, NULL);
+        xmpp_global_timed_handler_add(cl->ctx, client_on_time, 1, cl);
+        return;
+
     } else {
         client_say("FAIL", "disconnected",
                    stream_error != NULL && stream_error->text != NULL
@@ -144,6 +230,27 @@ client_on_connection(xmpp_conn_t *conn, xmpp_conn_event_t event, int error,
     }
 
     xmpp_stop(cl->ctx);
+}
+
+
+/*
+ * 0.12 does not count what it sends between <enable/> and <enabled/>, where
+ * XEP-0198, 4, does
+ */
+
+static int
+client_on_enabled(xmpp_conn_t *conn, xmpp_stanza_t *stanza, void *data)
+{
+    client_t       *cl = data;
+    xmpp_stanza_t  *presence;
+
+    (void) stanza;
+
+    presence = xmpp_presence_new(cl->ctx);
+    xmpp_send(conn, presence);
+    xmpp_stanza_release(presence);
+
+    return 0;
 }
 
 
@@ -300,6 +407,12 @@ client_command(client_t *cl, char *line)
 
     if (strcmp(line, "QUIT") == 0) {
         cl->quitting = 1;
+        return;
+    }
+
+    if (strcmp(line, "SETTLE") == 0) {
+        cl->settling = 1;
+        client_settled(cl);
         return;
     }
 

@@ -14,6 +14,7 @@ use strict;
 use warnings;
 
 use Cwd qw/ abs_path /;
+use Fcntl qw/ LOCK_EX /;
 use File::Basename qw/ dirname /;
 use IO::Select;
 use IO::Socket::INET;
@@ -26,11 +27,10 @@ my $top = abs_path(dirname(__FILE__) . '/../..');
 my $module;
 
 
-# Builds the driver for the nginx that "make" built the module for.
+# Builds the driver for the nginx that "make" built the module for, and keeps it
+# there until a source is newer.  Of several tests one builds.
 
 sub build {
-    my ($dir) = @_;
-
     my $build = $ENV{BUILD} || 'build';
     $build = "$top/$build" unless $build =~ m{^/};
 
@@ -39,12 +39,22 @@ sub build {
 
     die "$build has no configured nginx: run make\n" unless $objs;
 
-    $module = "$dir/driver.so";
+    my @sources = ("$objs/Makefile", glob("$top/t/redis-client/*"),
+                   glob("$top/ngx_xmpp_module/redis/*.[ch]"));
+
+    $module = "$build/redis-client.so";
+
+    open my $lock, '>', "$module.lock" or die "$module.lock: $!\n";
+    flock $lock, LOCK_EX or die "$module.lock: $!\n";
+
+    return if -e $module && !grep { -M $_ < -M $module } @sources;
 
     my $output = `make -C \Q$objs\E/tree -f \Q$top\E/t/redis-client/Makefile \\
-                  OBJS=\Q$objs\E OUT=\Q$module\E TOP=\Q$top\E driver 2>&1`;
+                  OBJS=\Q$objs\E OUT=\Q$module.new\E TOP=\Q$top\E driver 2>&1`;
 
     die $output if $?;
+
+    rename "$module.new", $module or die "$module: $!\n";
 }
 
 

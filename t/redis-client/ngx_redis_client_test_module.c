@@ -256,7 +256,7 @@ ngx_redis_client_test_create_conf(ngx_conf_t *cf)
 
 /*
  * redis_client URL [timeout=] [connect_timeout=] [queue=] [name=] [ping=]
- *     [authority=FILE] [own=CHANNEL]
+ *     [authority=FILE] [own=CHANNEL] [replicas=] [wait=]
  */
 static char *
 ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -319,6 +319,14 @@ ngx_redis_client_test(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         case 'o':
             tcf->conf.probe = s;
+            break;
+
+        case 'r':
+            tcf->conf.replicas = ngx_atoi(s.data, s.len);
+            break;
+
+        case 'w':
+            tcf->conf.wait = ngx_parse_time(&s, 0);
             break;
 
         case 'a':

@@ -323,7 +323,7 @@ ngx_redis_client_test_done(void *data, redisReply *reply,
 
     call = data;
 
-    if (status != NGX_XMPP_REDIS_OK) {
+    if (reply == NULL && status != NGX_XMPP_REDIS_OK) {
         ngx_redis_client_test_report("failed %V %s", &call->id,
                                      status == NGX_XMPP_REDIS_AWAY ? "away"
                                                                    : "unknown");

@@ -11,6 +11,7 @@ package Fake;
 #
 #   drop      never delivered
 #   double    delivered twice
+#   again     delivered twice, with the same <stanza-id/>
 #   echo      delivered again when the stream is closed or 100 ms are over
 #   swap      delivered after the next one of that sender and recipient; it
 #             counts when there is a next one within 100 ms
@@ -20,6 +21,20 @@ package Fake;
 #   bounce    back as an error
 #   cut       the sender's connection is closed, once
 #   mute      from then on nothing is delivered at all
+#   haunt     delivered again when a stream is closed, not before
+#   freeze    nobody gets anything for 300 ms, once
+#
+# and to every n-th login:
+#
+#   refuse    authentication fails
+#   lock      from then on it fails for all
+#   tarry     the answer to the binding comes 100 ms late
+#   kick      closed as soon as it is available
+#
+# It also says what it has seen: logins, goodbyes (streams that were closed),
+# presences (initial ones), most (connections at once), pairs (of sender and
+# recipient), bare and full (JIDs that stanzas were for), twice (how often the
+# one of a pair who had sent last did it again), bytes_in, bytes_out.
 #
 # One forked process, one select loop; it speaks just enough XMPP for this
 # one client.
@@ -33,7 +48,11 @@ use MIME::Base64 qw/ decode_base64 /;
 use POSIX ();
 use Time::HiRes qw/ time /;
 
-my @FAULTS = qw/ drop double echo swap corrupt forge astray bounce cut mute /;
+my @FAULTS = qw/ drop double again echo swap corrupt forge astray bounce cut
+                 mute haunt freeze /;
+my @LOGIN_FAULTS = qw/ refuse lock tarry kick /;
+my @SEEN = qw/ logins goodbyes presences most pairs bare full twice bytes_in
+               bytes_out /;
 
 
 sub new {
@@ -54,6 +73,7 @@ sub new {
 
         my $self = bless { listen => $listen, end => $end, every => \%every,
                            did => {}, seen => {}, conns => {}, later => [],
+                           haunt => [],
                            select => IO::Select->new($listen, $end) }, $class;
 
         eval { $self->serve(); 1 } or warn "fake: $@";
@@ -83,7 +103,8 @@ sub stop {
     my $did = do { local $/; readline $self->{report} } // '';
     waitpid $pid, 0;
 
-    return { (map { $_ => 0 } @FAULTS), split ' ', $did };
+    return { (map { $_ => 0 } @FAULTS, @LOGIN_FAULTS, @SEEN),
+             split ' ', $did };
 }
 
 
@@ -110,6 +131,9 @@ sub serve {
                 my $new = $fh->accept() or next;
                 $self->{conns}{$new} = { fh => $new, in => '', out => '' };
                 $self->{select}->add($new);
+
+                my $n = keys %{ $self->{conns} };
+                $self->{did}{most} = $n if $n > ($self->{did}{most} // 0);
 
             } else {
                 $self->take($self->{conns}{$fh}) if $self->{conns}{$fh};
@@ -166,6 +190,7 @@ sub write_out {
     while (length $c->{out}) {
         my $n = syswrite $c->{fh}, $c->{out};
         last if !$n;
+        $self->{did}{bytes_out} += $n;
         substr($c->{out}, 0, $n) = '';
     }
 }
@@ -174,10 +199,14 @@ sub write_out {
 sub take {
     my ($self, $c) = @_;
 
-    if (!sysread $c->{fh}, $c->{in}, 65536, length $c->{in}) {
+    my $n = sysread $c->{fh}, $c->{in}, 65536, length $c->{in};
+
+    if (!$n) {
         $self->drop_conn($c);
         return;
     }
+
+    $self->{did}{bytes_in} += $n;
 
     while ($c->{in} =~ s{^\s*(?:<\?xml.*?\?>)?(
                            <stream:stream\b[^>]*> | </stream:stream>
@@ -206,6 +235,8 @@ sub stanza {
 
     } elsif ($s =~ m{^</stream}) {
         # what was to come again comes now, or never
+        $self->{did}{goodbyes}++;
+        push @{ $self->{later} }, splice @{ $self->{haunt} };
         $_->[0] = 0 for @{ $self->{later} };
         $self->echo();
         $c->{out} .= '</stream:stream>';
@@ -213,22 +244,52 @@ sub stanza {
         $self->drop_conn($c);
 
     } elsif ($s =~ /^<auth[^>]*>([^<]*)/) {
-        (undef, $c->{user}) = split /\0/, decode_base64($1);
+        my $auth = $1;
+
+        if ($self->login_fault('lock') || $self->login_fault('refuse')) {
+            $self->{every}{lock} &&= 1;
+            $c->{out} .= "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
+            return;
+        }
+
+        (undef, $c->{user}) = split /\0/, decode_base64($auth);
         $c->{out} .= "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>";
 
     } elsif ($s =~ m{id='bind'.*<resource>(.*)</resource>}) {
         $c->{bare} = "$c->{user}\@fake";
         $c->{jid} = "$c->{bare}/$1";
         $self->{users}{ $c->{bare} } = $c;
-        $c->{out} .= "<iq type='result' id='bind'><bind xmlns='urn:ietf:"
+        $self->{did}{logins}++;
+
+        my $answer = "<iq type='result' id='bind'><bind xmlns='urn:ietf:"
                      . "params:xml:ns:xmpp-bind'><jid>$c->{jid}</jid></bind>"
                      . "</iq>";
 
+        if ($self->login_fault('tarry')) {
+            push @{ $self->{later} }, [ time() + 0.1, $c->{bare}, $answer ];
+
+        } else {
+            $c->{out} .= $answer;
+        }
+
     } elsif ($s eq '<presence/>') {
         $c->{out} .= "<presence from='$c->{jid}'/>";
+        $self->{did}{presences}++;
 
-    } elsif ($s =~ m{^<\w+ to="([^"/]+)}) {
+        if ($self->login_fault('kick')) {
+            $self->write_out($c);
+            $self->drop_conn($c);
+        }
+
+    } elsif ($s =~ m{^<\w+ to="([^"/]+)(/?)}) {
         my $bare = $1;
+
+        $self->{did}{ $2 ? 'full' : 'bare' }++;
+        $self->{did}{pairs}++ if !$self->{met}{"$c->{bare} $bare"}++;
+
+        my $pair = join ' ', sort $c->{bare}, $bare;
+        $self->{did}{twice}++ if ($self->{last}{$pair} // '') eq $c->{bare};
+        $self->{last}{$pair} = $c->{bare};
         $s =~ s/^<\w+/$& from='$c->{jid}'/;
         $self->route($c, $bare, $s);
     }
@@ -265,6 +326,7 @@ sub route {
         $self->drop_conn($c);
 
     } else {
+        $self->freeze() if $fault eq 'freeze';
         $self->deliver($c, $to, $s, $fault);
     }
 
@@ -273,6 +335,14 @@ sub route {
         $held->[2] = undef;
         $self->{did}{swap}++;
     }
+}
+
+
+sub freeze {
+    my ($self) = @_;
+
+    delete $self->{every}{freeze};
+    select undef, undef, undef, 0.3;
 }
 
 
@@ -286,9 +356,15 @@ sub deliver {
     $to = (grep { $_ ne $to } sort keys %{ $self->{users} })[0]
         if $fault eq 'astray';
 
+    $s =~ s{(?=</message>)}{<stanza-id xmlns='urn:xmpp:sid:0' id='an id'/>}
+        if $fault eq 'again';
+
     $self->put($to, $s);
-    $self->put($to, $s) if $fault eq 'double';
+    $self->put($to, $s) if $fault =~ /^(?:double|again)$/;
     push @{ $self->{later} }, [ time() + 0.1, $to, $good ] if $fault eq 'echo';
+
+    # the others are in the order of their times: it is behind them all
+    push @{ $self->{haunt} }, [ 0, $to, $good ] if $fault eq 'haunt';
 }
 
 
@@ -315,6 +391,18 @@ sub fault {
     }
 
     return '';
+}
+
+
+sub login_fault {
+    my ($self, $fault) = @_;
+
+    my $every = $self->{every}{$fault} or return 0;
+
+    return 0 if ++$self->{seen}{$fault} % $every;
+    $self->{did}{$fault}++;
+
+    return 1;
 }
 
 

@@ -1,11 +1,10 @@
 
 /*
  * The books: a record for each tracked stanza, the list of those in flight,
- * the last number that came in of each sender and recipient, and the report.
+ * and the last number that came in of each sender and recipient.
  */
 
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,24 +12,25 @@
 #include "traffic.h"
 
 
-#define TR_ACCOUNT_MIN      1024
-#define TR_ACCOUNT_MISSING  50
+#define TR_ACCOUNT_MIN   1024
+#define TR_ACCOUNT_SLOW  10000000
 
 
 static void tr_account_settle(tr_run_t *run, tr_record_t *rec,
     tr_state_e state);
+static uint32_t tr_account_id(tr_str_t *rest);
 static uint32_t *tr_account_pair(tr_run_t *run, uint32_t from, uint32_t to);
 static void tr_account_grow(tr_run_t *run);
-static void tr_account_latency(tr_run_t *run, uint32_t us);
-static uint64_t tr_account_percentile(tr_run_t *run, double share);
-static void tr_account_missing(tr_run_t *run);
 
 
-/* tr_account_sent() returns the number of a new stanza */
+/*
+ * tr_account_sent() returns the number of a new stanza; its latency counts
+ * from this time, microseconds of the clock
+ */
 
 uint32_t
 tr_account_sent(tr_run_t *run, tr_client_t *from, tr_client_t *to,
-    tr_kind_e kind)
+    tr_kind_e kind, uint64_t time)
 {
     uint32_t      n;
     tr_record_t  *rec;
@@ -53,10 +53,11 @@ tr_account_sent(tr_run_t *run, tr_client_t *from, tr_client_t *to,
     rec = &run->records[n];
     rec->from = from->index;
     rec->to = to->index;
-    rec->time = (uint32_t) (run->now - run->started);
+    rec->time = (uint32_t) (time - run->started);
     rec->kind = kind;
     rec->state = tr_st_sent;
     rec->place = run->noutstanding;
+    rec->id = 0;
 
     run->outstanding[run->noutstanding++] = n;
     run->count.sent++;
@@ -72,10 +73,10 @@ tr_account_sent(tr_run_t *run, tr_client_t *from, tr_client_t *to,
 
 int
 tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
-    tr_kind_e kind, tr_str_t *from)
+    tr_kind_e kind, tr_start_t *start)
 {
-    uint32_t     *last;
-    const char   *full;
+    uint32_t     *last, late;
+    tr_client_t  *sender;
     tr_record_t  *rec;
 
     if (n == 0 || n > run->nrecords) {
@@ -84,11 +85,11 @@ tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
     }
 
     rec = &run->records[n];
-    full = run->clients[rec->from].full;
+    sender = &run->clients[rec->from];
 
     if (rec->to != cl->index || rec->kind != kind
-        || from->len != strlen(full)
-        || memcmp(from->data, full, from->len) != 0)
+        || start->from.len != sender->full_len
+        || memcmp(start->from.data, sender->full, sender->full_len) != 0)
     {
         run->count.corrupt++;
         return TR_ERROR;
@@ -98,6 +99,11 @@ tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
 
     if (rec->state == tr_st_received) {
         run->count.doubled++;
+
+        if (rec->id == 0 || rec->id != tr_account_id(&start->rest)) {
+            run->count.renamed++;
+        }
+
         return TR_ERROR;
     }
 
@@ -106,26 +112,74 @@ tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
         return TR_ERROR;
     }
 
+    last = tr_account_pair(run, rec->from, rec->to);
+
+    late = (uint32_t) (run->now - run->started) - rec->time;
+
+    if (n > *last) {
+        *last = n;
+
+    } else if (rec->state != tr_st_unknown) {
+        run->count.reordered++;
+        fprintf(stderr, "reordered: %u behind %u from %s to %s, sent at "
+                "%.3f s and %.3f s, came at %.3f s\n", n, *last, sender->user,
+                cl->user, rec->time / 1e6, run->records[*last].time / 1e6,
+                (rec->time + late) / 1e6);
+    }
+
+    /* of a connection that has ended: it comes when somebody may get it */
+
     if (rec->state == tr_st_unknown) {
         run->count.late++;
     }
 
-    last = tr_account_pair(run, rec->from, rec->to);
-
-    if (n < *last) {
-        run->count.reordered++;
-
-    } else {
-        *last = n;
+    if (kind == tr_kind_message) {
+        rec->id = tr_account_id(&start->rest);
     }
 
     run->count.received++;
     run->count.kinds[kind]++;
 
-    tr_account_latency(run, (uint32_t) (run->now - run->started) - rec->time);
+    if (late > TR_ACCOUNT_SLOW) {
+        fprintf(stderr, "slow: %u from %s to %s, at %.3f s, %.3f s ago%s\n",
+                n, sender->user, cl->user, rec->time / 1e6, late / 1e6,
+                rec->state == tr_st_unknown ? ", unknown" : "");
+    }
+
+    tr_report_latency(run, late);
     tr_account_settle(run, rec, tr_st_received);
 
     return TR_OK;
+}
+
+
+/* a hash of the id that the archive has given (XEP-0359), 0: none */
+
+static uint32_t
+tr_account_id(tr_str_t *rest)
+{
+    size_t    i;
+    uint32_t  hash;
+    tr_str_t  el, id;
+
+    static const char  tag[] = "<stanza-id ";
+
+    if (tr_scan_find(rest, tag, &el) != TR_OK) {
+        return 0;
+    }
+
+    el.data -= sizeof(tag) - 1;
+    el.len += sizeof(tag) - 1;
+
+    if (tr_scan_attr(&el, "id", &id) != TR_OK) {
+        return 0;
+    }
+
+    for (hash = 2166136261u, i = 0; i < id.len; i++) {
+        hash = (hash ^ (unsigned char) id.data[i]) * 16777619u;
+    }
+
+    return hash | 1;
 }
 
 
@@ -151,6 +205,22 @@ tr_account_returned(tr_run_t *run, tr_client_t *cl, uint32_t n)
 
     run->count.returned++;
     tr_account_settle(run, rec, tr_st_returned);
+}
+
+
+/* tr_account_unknown() gives up one of which nobody knows any more */
+
+void
+tr_account_unknown(tr_run_t *run, uint32_t n)
+{
+    tr_record_t  *rec;
+
+    rec = &run->records[n];
+
+    if (rec->state == tr_st_sent) {
+        run->count.unknown++;
+        tr_account_settle(run, rec, tr_st_unknown);
+    }
 }
 
 
@@ -192,13 +262,20 @@ tr_account_settle(tr_run_t *run, tr_record_t *rec, tr_state_e state)
 {
     uint32_t  last;
 
-    if (rec->state == tr_st_sent) {
-        last = run->outstanding[--run->noutstanding];
-        run->outstanding[rec->place] = last;
-        run->records[last].place = rec->place;
+    if (rec->state != tr_st_sent) {
+        rec->state = state;
+        return;
     }
 
     rec->state = state;
+
+    last = run->outstanding[--run->noutstanding];
+    run->outstanding[rec->place] = last;
+    run->records[last].place = rec->place;
+
+    if (run->opt.pairs && rec->kind != tr_kind_result) {
+        tr_work_settled(run, rec);
+    }
 }
 
 
@@ -258,124 +335,4 @@ tr_account_grow(tr_run_t *run)
 
     free(keys);
     free(last);
-}
-
-
-/* steps of an eighth of an octave: good to some ten percent */
-
-static void
-tr_account_latency(tr_run_t *run, uint32_t us)
-{
-    unsigned  octave;
-
-    if (us > run->latency_max) {
-        run->latency_max = us;
-    }
-
-    us += 8;
-    octave = 31 - __builtin_clz(us);
-
-    run->latency[octave * 8 + ((us >> (octave - 3)) & 7)]++;
-}
-
-
-static uint64_t
-tr_account_percentile(tr_run_t *run, double share)
-{
-    unsigned  i, octave;
-    uint64_t  sum, want;
-
-    sum = 0;
-    want = (uint64_t) (share * run->count.received);
-
-    for (i = 0; i < 32 * 8; i++) {
-        sum += run->latency[i];
-
-        if (sum > want) {
-            octave = i / 8;
-            return ((UINT64_C(8) + i % 8 + 1) << octave >> 3) - 8;
-        }
-    }
-
-    return run->latency_max;
-}
-
-
-void
-tr_account_progress(tr_run_t *run, const char *word)
-{
-    printf("%s: online=%u messages=%" PRIu64 " sent=%" PRIu64
-           " received=%" PRIu64 " inflight=%u closes=%" PRIu64 "\n",
-           word, run->nonline, run->messages, run->count.sent,
-           run->count.received, run->noutstanding, run->count.closes);
-    fflush(stdout);
-}
-
-
-/* the first ones that are missing, for those who look for them */
-
-static void
-tr_account_missing(tr_run_t *run)
-{
-    uint32_t            i, n;
-    tr_record_t        *rec;
-    static const char  *kinds[] = { "message", "iq", "result", "presence" };
-
-    for (i = 0; i < run->noutstanding && i < TR_ACCOUNT_MISSING; i++) {
-        n = run->outstanding[i];
-        rec = &run->records[n];
-
-        fprintf(stderr, "missing: %s %u from %s to %s, sent %.3f s ago\n",
-                kinds[rec->kind], n, run->clients[rec->from].user,
-                run->clients[rec->to].user,
-                ((uint32_t) (run->now - run->started) - rec->time) / 1e6);
-    }
-}
-
-
-/*
- * tr_account_report() prints the last line and returns the exit status:
- * 0 when all arrived once, in order and intact, 1 when not, 3 when the run
- * ended early
- */
-
-int
-tr_account_report(tr_run_t *run)
-{
-    double       seconds;
-    uint64_t     lost;
-    tr_count_t  *ct;
-
-    ct = &run->count;
-    lost = run->noutstanding;
-    tr_account_missing(run);
-    seconds = run->traffic_time / 1e6;
-
-    printf("result: clients=%u sent=%" PRIu64 " received=%" PRIu64
-           " messages=%" PRIu64 " iqs=%" PRIu64 " results=%" PRIu64
-           " presences=%" PRIu64, run->nclients, ct->sent, ct->received,
-           ct->kinds[tr_kind_message], ct->kinds[tr_kind_iq],
-           ct->kinds[tr_kind_result], ct->kinds[tr_kind_presence]);
-
-    printf(" lost=%" PRIu64 " doubled=%" PRIu64 " reordered=%" PRIu64
-           " corrupt=%" PRIu64 " stray=%" PRIu64 " returned=%" PRIu64
-           " unknown=%" PRIu64 " late=%" PRIu64, lost, ct->doubled,
-           ct->reordered, ct->corrupt, ct->stray, ct->returned, ct->unknown,
-           ct->late);
-
-    printf(" closes=%" PRIu64 " logins=%" PRIu64 " refused=%" PRIu64
-           " login_seconds=%.3f seconds=%.3f rate=%.0f p50_us=%" PRIu64
-           " p99_us=%" PRIu64 " max_us=%" PRIu64 "%s%s\n", ct->closes,
-           ct->logins, ct->refused, run->login_time / 1e6, seconds,
-           seconds > 0 ? ct->received / seconds : 0,
-           tr_account_percentile(run, 0.5), tr_account_percentile(run, 0.99),
-           run->latency_max, run->why ? " early=" : "",
-           run->why ? run->why : "");
-
-    if (run->why) {
-        return 3;
-    }
-
-    return lost || ct->doubled || ct->reordered || ct->corrupt || ct->stray
-           || (ct->returned && !run->opt.reconnect);
 }

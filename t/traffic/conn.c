@@ -1,7 +1,8 @@
 
 /*
- * The connections: sockets that never block, TLS on top of them, and a buffer
- * each way.  What is sent within one turn of the loop leaves in one write.
+ * The connections: sockets that never block, with TLS on top of them or not.
+ * What is sent within one turn of the loop leaves in one write.  All read into
+ * one buffer, and keep only what is not complete.
  */
 
 
@@ -16,12 +17,10 @@
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
 
-#include <openssl/err.h>
-
 #include "traffic.h"
 
 
-#define TR_CONN_READ      16384
+#define TR_CONN_READ      65536
 #define TR_CONN_READS     8
 #define TR_CONN_PRINT     4096
 
@@ -29,14 +28,15 @@
 #define TR_CONN_BACKOFF_MAX  2000
 
 
-static void tr_conn_handshake(tr_run_t *run, tr_client_t *cl);
 static void tr_conn_read(tr_run_t *run, tr_client_t *cl);
-static void tr_conn_take(tr_run_t *run, tr_client_t *cl);
+static int tr_conn_more(tr_client_t *cl, ssize_t n);
+static size_t tr_conn_take(tr_run_t *run, tr_client_t *cl, char *data,
+    size_t len);
+static void tr_conn_stanza(tr_run_t *run, tr_client_t *cl, char *data);
 static ssize_t tr_conn_recv(tr_client_t *cl, char *data, size_t len);
 static ssize_t tr_conn_write(tr_client_t *cl, const char *data, size_t len);
 static void tr_conn_write_out(tr_run_t *run, tr_client_t *cl);
-static void tr_conn_watch(tr_run_t *run, tr_client_t *cl, int writing);
-static void tr_conn_append(tr_buf_t *buf, const char *data, size_t len);
+static void tr_conn_gone(tr_run_t *run, tr_client_t *cl);
 static void tr_conn_reserve(tr_buf_t *buf, size_t len);
 
 
@@ -106,7 +106,7 @@ tr_conn_event(tr_run_t *run, tr_client_t *cl, uint32_t events)
         tr_conn_watch(run, cl, 0);
 
         if (run->opt.tls == tr_tls_direct) {
-            (void) tr_conn_start_tls(run, cl);
+            (void) tr_tls_start(run, cl);
 
         } else {
             tr_login_connected(run, cl);
@@ -116,7 +116,7 @@ tr_conn_event(tr_run_t *run, tr_client_t *cl, uint32_t events)
     }
 
     if (cl->state == tr_cl_handshake) {
-        tr_conn_handshake(run, cl);
+        tr_tls_handshake(run, cl);
         return;
     }
 
@@ -130,70 +130,24 @@ tr_conn_event(tr_run_t *run, tr_client_t *cl, uint32_t events)
 }
 
 
-int
-tr_conn_start_tls(tr_run_t *run, tr_client_t *cl)
-{
-    static const u_char  alpn[] = "\013xmpp-client";
-
-    cl->ssl = SSL_new(run->ssl);
-
-    if (cl->ssl == NULL
-        || SSL_set_fd(cl->ssl, cl->fd) != 1
-        || SSL_set_tlsext_host_name(cl->ssl, cl->domain) != 1
-        || SSL_set1_host(cl->ssl, cl->domain) != 1)
-    {
-        tr_conn_close(run, cl, "cannot create TLS");
-        return TR_ERROR;
-    }
-
-    if (run->opt.tls == tr_tls_direct) {
-        (void) SSL_set_alpn_protos(cl->ssl, alpn, sizeof(alpn) - 1);
-    }
-
-    SSL_set_connect_state(cl->ssl);
-    cl->state = tr_cl_handshake;
-
-    tr_conn_handshake(run, cl);
-
-    return TR_OK;
-}
-
-
-static void
-tr_conn_handshake(tr_run_t *run, tr_client_t *cl)
-{
-    int  rc, error;
-
-    ERR_clear_error();
-    rc = SSL_do_handshake(cl->ssl);
-
-    if (rc == 1) {
-        tr_conn_watch(run, cl, 0);
-        tr_login_connected(run, cl);
-        return;
-    }
-
-    error = SSL_get_error(cl->ssl, rc);
-
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-        tr_conn_watch(run, cl, error == SSL_ERROR_WANT_WRITE);
-        return;
-    }
-
-    tr_conn_close(run, cl, "TLS handshake failed");
-}
-
-
 static void
 tr_conn_read(tr_run_t *run, tr_client_t *cl)
 {
     int      i;
+    size_t   len, used;
     ssize_t  n;
 
-    for (i = 0; i < TR_CONN_READS; i++) {
-        tr_conn_reserve(&cl->in, TR_CONN_READ);
+    /* what OpenSSL holds already no event will tell of */
 
-        n = tr_conn_recv(cl, cl->in.data + cl->in.len, TR_CONN_READ);
+    for (i = 0; i < TR_CONN_READS || cl->ssl != NULL; i++) {
+        len = cl->in.len;
+
+        if (run->buf_size < len + TR_CONN_READ) {
+            run->buf_size = 2 * (len + TR_CONN_READ);
+            run->buf = tr_realloc(run->buf, run->buf_size);
+        }
+
+        n = tr_conn_recv(cl, run->buf + len, TR_CONN_READ);
 
         if (n == TR_AGAIN) {
             return;
@@ -204,8 +158,14 @@ tr_conn_read(tr_run_t *run, tr_client_t *cl)
             return;
         }
 
-        cl->in.len += n;
-        tr_conn_take(run, cl);
+        if (len > 0) {
+            memcpy(run->buf, cl->in.data, len);
+            cl->in.len = 0;
+        }
+
+        run->count.bytes_received += n;
+        len += n;
+        used = tr_conn_take(run, cl, run->buf, len);
 
         /* a new handshake reads for itself */
 
@@ -213,26 +173,45 @@ tr_conn_read(tr_run_t *run, tr_client_t *cl)
             return;
         }
 
-        if (cl->ssl == NULL && n < TR_CONN_READ) {
+        if (used < len) {
+            tr_conn_reserve(&cl->in, len - used);
+            memcpy(cl->in.data, run->buf + used, len - used);
+            cl->in.len = len - used;
+        }
+
+        if (!tr_conn_more(cl, n)) {
             return;
         }
     }
 }
 
 
-/* hands on the stanzas in the buffer, and keeps what is not complete */
+/* whether it is worth to read again at once: epoll tells of what comes later */
 
-static void
-tr_conn_take(tr_run_t *run, tr_client_t *cl)
+static int
+tr_conn_more(tr_client_t *cl, ssize_t n)
+{
+    if (cl->ssl == NULL) {
+        return n == TR_CONN_READ;
+    }
+
+    return SSL_has_pending(cl->ssl);
+}
+
+
+/* hands on the stanzas in the buffer; returns how much of it is done with */
+
+static size_t
+tr_conn_take(tr_run_t *run, tr_client_t *cl, char *data, size_t len)
 {
     size_t     used;
-    tr_str_t   el;
     tr_scan_e  rc;
 
     used = 0;
+    cl->fresh = 0;
 
     for ( ;; ) {
-        rc = tr_scan(&cl->scan, cl->in.data, cl->in.len);
+        rc = tr_scan(&cl->scan, data, len);
 
         if (rc == tr_scan_again) {
             break;
@@ -240,44 +219,49 @@ tr_conn_take(tr_run_t *run, tr_client_t *cl)
 
         if (rc == tr_scan_end) {
             tr_conn_close(run, cl, "stream closed by the server");
-            return;
+            return len;
         }
 
         if (rc == tr_scan_bad) {
             tr_conn_close(run, cl, "bad XML");
-            return;
+            return len;
         }
 
         used = cl->scan.pos;
 
-        if (rc == tr_scan_header) {
-            continue;
+        if (rc == tr_scan_stanza) {
+            tr_conn_stanza(run, cl, data);
         }
 
-        el.data = cl->in.data + cl->scan.start;
-        el.len = cl->scan.pos - cl->scan.start;
-
-        if (cl->state == tr_cl_online || cl->state == tr_cl_closing) {
-            tr_work_stanza(run, cl, &el);
-
-        } else {
-            tr_login_stanza(run, cl, &el);
-        }
-
-        if (cl->fd == -1) {
-            return;
-        }
-
-        if (cl->in.len == 0) {
-            return;                         /* a new stream */
+        if (cl->fd == -1 || cl->fresh) {
+            return len;
         }
     }
 
-    if (used > 0) {
-        memmove(cl->in.data, cl->in.data + used, cl->in.len - used);
-        cl->in.len -= used;
-        cl->scan.pos -= used;
-        cl->scan.start -= (cl->scan.start < used) ? cl->scan.start : used;
+    cl->scan.pos -= used;
+    cl->scan.start -= (cl->scan.start < used) ? cl->scan.start : used;
+
+    return used;
+}
+
+
+static void
+tr_conn_stanza(tr_run_t *run, tr_client_t *cl, char *data)
+{
+    tr_str_t  el;
+
+    el.data = data + cl->scan.start;
+    el.len = cl->scan.pos - cl->scan.start;
+
+    if (cl->state == tr_cl_online || cl->state == tr_cl_closing) {
+        if (cl->sm && cl->sm->on && tr_sm_stanza(run, cl, &el) == TR_OK) {
+            return;
+        }
+
+        tr_work_stanza(run, cl, &el);
+
+    } else {
+        tr_login_stanza(run, cl, &el);
     }
 }
 
@@ -288,6 +272,7 @@ void
 tr_conn_reset(tr_client_t *cl)
 {
     cl->in.len = 0;
+    cl->fresh = 1;
     memset(&cl->scan, 0, sizeof(tr_scan_t));
 }
 
@@ -295,82 +280,72 @@ tr_conn_reset(tr_client_t *cl)
 static ssize_t
 tr_conn_recv(tr_client_t *cl, char *data, size_t len)
 {
-    int      error;
     ssize_t  n;
 
-    if (cl->ssl == NULL) {
-        n = recv(cl->fd, data, len, 0);
-
-        if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-            return TR_AGAIN;
-        }
-
-        return n;
+    if (cl->ssl != NULL) {
+        return tr_tls_recv(cl, data, len);
     }
 
-    ERR_clear_error();
-    n = SSL_read(cl->ssl, data, (int) len);
+    n = recv(cl->fd, data, len, 0);
 
-    if (n > 0) {
-        return n;
-    }
-
-    error = SSL_get_error(cl->ssl, (int) n);
-
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
         return TR_AGAIN;
     }
 
-    return TR_ERROR;
+    return n;
 }
 
 
 static ssize_t
 tr_conn_write(tr_client_t *cl, const char *data, size_t len)
 {
-    int      error;
     ssize_t  n;
 
-    if (cl->ssl == NULL) {
-        n = send(cl->fd, data, len, MSG_NOSIGNAL);
-
-        if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
-            return TR_AGAIN;
-        }
-
-        return n;
+    if (cl->ssl != NULL) {
+        return tr_tls_write(cl, data, len);
     }
 
-    ERR_clear_error();
-    n = SSL_write(cl->ssl, data, (int) len);
+    n = send(cl->fd, data, len, MSG_NOSIGNAL);
 
-    if (n > 0) {
-        return n;
-    }
-
-    error = SSL_get_error(cl->ssl, (int) n);
-
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
         return TR_AGAIN;
     }
 
-    return TR_ERROR;
+    return n;
 }
 
 
 void
 tr_conn_send(tr_run_t *run, tr_client_t *cl, const char *data, size_t len)
 {
+    char  *p;
+
     if (cl->fd == -1) {
         return;
     }
 
-    tr_conn_append(&cl->out, data, len);
+    p = tr_conn_room(run, cl, len);
+    memcpy(p, data, len);
+    cl->out.len += len;
+}
+
+
+/*
+ * tr_conn_room() is the place for so many bytes that are to be sent; whoever
+ * has written there moves cl->out.len
+ */
+
+char *
+tr_conn_room(tr_run_t *run, tr_client_t *cl, size_t size)
+{
+    tr_conn_reserve(&cl->out, size);
 
     if (!cl->dirty) {
         cl->dirty = 1;
         run->dirty[run->ndirty++] = cl->index;
     }
+
+    return cl->out.data + cl->out.len;
 }
 
 
@@ -434,8 +409,12 @@ tr_conn_write_out(tr_run_t *run, tr_client_t *cl)
         sent += n;
     }
 
-    memmove(cl->out.data, cl->out.data + sent, cl->out.len - sent);
+    run->count.bytes_sent += sent;
     cl->out.len -= sent;
+
+    if (cl->out.len > 0) {
+        memmove(cl->out.data, cl->out.data + sent, cl->out.len);
+    }
 
     /* what else the server said is still to be read: its end shows there */
 
@@ -447,7 +426,7 @@ tr_conn_write_out(tr_run_t *run, tr_client_t *cl)
 }
 
 
-static void
+void
 tr_conn_watch(tr_run_t *run, tr_client_t *cl, int writing)
 {
     struct epoll_event  ee;
@@ -473,7 +452,6 @@ tr_conn_watch(tr_run_t *run, tr_client_t *cl, int writing)
 void
 tr_conn_close(tr_run_t *run, tr_client_t *cl, const char *why)
 {
-    uint32_t           last;
     tr_client_state_e  state;
 
     state = cl->state;
@@ -482,29 +460,12 @@ tr_conn_close(tr_run_t *run, tr_client_t *cl, const char *why)
         return;
     }
 
-    if (cl->ssl != NULL) {
-        SSL_free(cl->ssl);
-        cl->ssl = NULL;
-    }
-
+    tr_tls_free(cl, state == tr_cl_closing);
     close(cl->fd);
-    cl->fd = -1;
-    cl->out.len = 0;
-    cl->state = tr_cl_offline;
-
-    free(cl->scram);
-    cl->scram = NULL;
-
-    if (state == tr_cl_online || state == tr_cl_closing) {
-        last = run->online[--run->nonline];
-        run->online[cl->place] = last;
-        run->clients[last].place = cl->place;
-
-    } else {
-        run->connecting--;
-    }
+    tr_conn_gone(run, cl);
 
     if (state == tr_cl_closing) {
+        tr_queue_push(run, &run->queue, cl->index);
         return;
     }
 
@@ -514,6 +475,7 @@ tr_conn_close(tr_run_t *run, tr_client_t *cl, const char *why)
 
     } else {
         run->count.refused++;
+        cl->tried += run->now - cl->opened;
         cl->backoff = cl->backoff ? 2 * cl->backoff : TR_CONN_BACKOFF;
     }
 
@@ -524,8 +486,23 @@ tr_conn_close(tr_run_t *run, tr_client_t *cl, const char *why)
     cl->retry_at = run->now
                    + 1000 * (cl->backoff + tr_random(run, cl->backoff));
 
-    if (!run->opt.reconnect || run->phase >= tr_ph_round) {
+    /* many at once may be refused, but who is back is not to be cut off */
+
+    if (!(run->opt.reconnect && run->phase < tr_ph_round)
+        && !(run->phase == tr_ph_storm && state != tr_cl_online))
+    {
         tr_fatal(run, why, cl);
+        return;
+    }
+
+    tr_open_later(run, cl);
+
+    /* not all to the same one, and not again to one that is not there */
+
+    if (run->opt.sm) {
+        cl->target = (state == tr_cl_online)
+                     ? tr_random(run, run->opt.ntargets)
+                     : (cl->target + 1) % run->opt.ntargets;
         return;
     }
 
@@ -533,12 +510,46 @@ tr_conn_close(tr_run_t *run, tr_client_t *cl, const char *why)
 }
 
 
-static void
-tr_conn_append(tr_buf_t *buf, const char *data, size_t len)
+/* tr_conn_cut() ends a connection that is online, without a word: by a RST */
+
+void
+tr_conn_cut(tr_run_t *run, tr_client_t *cl)
 {
-    tr_conn_reserve(buf, len);
-    memcpy(buf->data + buf->len, data, len);
-    buf->len += len;
+    struct linger  linger;
+
+    linger.l_onoff = 1;
+    linger.l_linger = 0;
+
+    (void) setsockopt(cl->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+
+    tr_tls_free(cl, 0);
+    close(cl->fd);
+    tr_conn_gone(run, cl);
+}
+
+
+static void
+tr_conn_gone(tr_run_t *run, tr_client_t *cl)
+{
+    uint32_t  last;
+
+    cl->fd = -1;
+    cl->out.len = 0;
+    tr_sm_cut(cl);
+
+    free(cl->scram);
+    cl->scram = NULL;
+
+    if (cl->state == tr_cl_online || cl->state == tr_cl_closing) {
+        last = run->online[--run->nonline];
+        run->online[cl->place] = last;
+        run->clients[last].place = cl->place;
+
+    } else {
+        run->connecting--;
+    }
+
+    cl->state = tr_cl_offline;
 }
 
 

@@ -19,11 +19,15 @@
 #define TR_LOGIN_TEXT  1024
 
 
+static void tr_login_alive(tr_run_t *run);
 static void tr_login_features(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 static void tr_login_auth(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 static void tr_login_sasl(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 static void tr_login_success(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
+static void tr_login_ask(tr_run_t *run, tr_client_t *cl);
 static void tr_login_bind(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
+static void tr_login_initial(tr_run_t *run, tr_client_t *cl);
+static void tr_login_resume(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 static void tr_login_presence(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 static void tr_login_refused(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 static int tr_login_text(tr_str_t *el, tr_str_t *text);
@@ -41,7 +45,7 @@ tr_login_connected(tr_run_t *run, tr_client_t *cl)
 {
     tr_conn_reset(cl);
     cl->state = tr_cl_features;
-    run->alive = run->now;
+    tr_login_alive(run);
 
     tr_conn_print(run, cl, "<?xml version='1.0'?><stream:stream to='%s' "
                   "version='1.0' xmlns='jabber:client' "
@@ -53,7 +57,11 @@ tr_login_connected(tr_run_t *run, tr_client_t *cl)
 void
 tr_login_stanza(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
 {
-    run->alive = run->now;
+    tr_login_alive(run);
+
+    if (cl->sm && cl->sm->on && tr_sm_stanza(run, cl, el) == TR_OK) {
+        return;
+    }
 
     switch (cl->state) {
 
@@ -68,7 +76,7 @@ tr_login_stanza(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
         }
 
         tr_conn_reset(cl);
-        (void) tr_conn_start_tls(run, cl);
+        (void) tr_tls_start(run, cl);
         return;
 
     case tr_cl_sasl:
@@ -79,12 +87,44 @@ tr_login_stanza(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
         tr_login_bind(run, cl, el);
         return;
 
+    case tr_cl_enable:
+
+        /* what comes before does not count */
+
+        if (!tr_scan_is(el, "enabled") && !tr_scan_is(el, "failed")) {
+            tr_work_stanza(run, cl, el);
+            return;
+        }
+
+        if (tr_sm_enabled(cl, el) != TR_OK) {
+            tr_login_refused(run, cl, el);
+            return;
+        }
+
+        tr_login_initial(run, cl);
+        return;
+
+    case tr_cl_resume:
+        tr_login_resume(run, cl, el);
+        return;
+
     case tr_cl_presence:
         tr_login_presence(run, cl, el);
         return;
 
     default:
         tr_login_refused(run, cl, el);
+    }
+}
+
+
+/* those who try in vain do not end a storm: see tr_open_online() */
+
+static void
+tr_login_alive(tr_run_t *run)
+{
+    if (run->phase != tr_ph_storm) {
+        run->alive = run->now;
     }
 }
 
@@ -119,6 +159,17 @@ tr_login_features(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
         return;
     }
 
+    if (run->opt.sm && tr_sm_resume(run, cl) == TR_OK) {
+        return;
+    }
+
+    tr_login_ask(run, cl);
+}
+
+
+static void
+tr_login_ask(tr_run_t *run, tr_client_t *cl)
+{
     cl->state = tr_cl_bind;
     tr_conn_print(run, cl, "<iq type='set' id='bind'>"
                   "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
@@ -188,8 +239,7 @@ tr_login_sasl(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
 
     if (!tr_scan_is(el, "challenge") || cl->scram == NULL
         || tr_login_text(el, &challenge) != TR_OK
-        || tr_scram_final(cl->scram, cl->password, &challenge, text,
-                          sizeof(text))
+        || tr_scram_final(cl->scram, cl, &challenge, text, sizeof(text))
            != TR_OK)
     {
         tr_login_refused(run, cl, el);
@@ -243,9 +293,55 @@ tr_login_bind(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
     cl->full = tr_alloc(jid.len + 1);
     memcpy(cl->full, jid.data, jid.len);
     cl->full[jid.len] = '\0';
+    cl->full_len = jid.len;
+    cl->bare_len = strcspn(cl->full, "/");
+
+    if (run->opt.sm) {
+        tr_sm_begin(run, cl);
+        return;
+    }
+
+    tr_login_initial(run, cl);
+}
+
+
+static void
+tr_login_initial(tr_run_t *run, tr_client_t *cl)
+{
+    if (run->opt.nopresence) {
+        tr_open_online(run, cl);
+        return;
+    }
+
+    tr_work_presence(run, cl);
+
+    /* what is lost with a connection of Redis is not waited for */
+
+    if (run->opt.sm) {
+        tr_open_online(run, cl);
+        return;
+    }
 
     cl->state = tr_cl_presence;
-    tr_conn_print(run, cl, "<presence/>");
+}
+
+
+static void
+tr_login_resume(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
+{
+    switch (tr_sm_resumed(run, cl, el)) {
+
+    case TR_OK:
+        tr_open_online(run, cl);
+        return;
+
+    case TR_AGAIN:
+        tr_login_ask(run, cl);
+        return;
+
+    default:
+        tr_login_refused(run, cl, el);
+    }
 }
 
 
@@ -256,17 +352,11 @@ tr_login_presence(tr_run_t *run, tr_client_t *cl, tr_str_t *el)
 
     if (tr_scan_is(el, "presence")
         && tr_scan_attr(el, "from", &from) == TR_OK
-        && from.len == strlen(cl->full)
+        && from.len == cl->full_len
         && memcmp(from.data, cl->full, from.len) == 0
         && tr_scan_attr(el, "type", &type) != TR_OK)
     {
-        cl->state = tr_cl_online;
-        cl->place = run->nonline;
-        cl->backoff = 0;
-
-        run->online[run->nonline++] = cl->index;
-        run->connecting--;
-        run->count.logins++;
+        tr_open_online(run, cl);
         return;
     }
 

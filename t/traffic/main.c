@@ -1,14 +1,14 @@
 
 /*
- * The loop and the phases of a run:
+ * The loop, and the lines on the standard input that steer it, with
+ * --control:
  *
- *     login -> [hold] -> traffic -> drain -> [rejoin -> round -> drain]
- *           -> linger -> close -> done
- *
- * Linger is the time in which a second copy may still come in.  With
- * --control lines on the standard input steer it: "go" ends hold, "finish"
- * ends traffic, "forget" makes what is in flight unknown, "quit" and the end
- * of the input end the run.
+ *     go       ends hold
+ *     again N  ends the hold after the traffic, for N messages more (storms,
+ *              logins) and a result of their own
+ *     finish   ends traffic
+ *     forget   makes what is in flight unknown
+ *     quit     ends the run, as does the end of the input
  */
 
 
@@ -22,32 +22,24 @@
 
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/timerfd.h>
 
 #include "traffic.h"
 
 
-#define TR_EVENTS     512
-#define TR_LINGER     300000
-#define TR_CLOSE      5000000
-#define TR_OPEN       1000
+#define TR_EVENTS  512
 
 
-static void tr_tls(tr_run_t *run);
+static void tr_watch(tr_run_t *run);
 static void tr_loop(tr_run_t *run);
+static void tr_event(tr_run_t *run, struct epoll_event *ev);
 static int tr_timeout(tr_run_t *run, int more);
-static void tr_open(tr_run_t *run);
 static void tr_control(tr_run_t *run);
-static void tr_phase(tr_run_t *run);
-static void tr_phase_late(tr_run_t *run);
-static void tr_phase_set(tr_run_t *run, tr_phase_e phase);
-static void tr_stalled(tr_run_t *run);
-static uint64_t tr_now(void);
 
 
 int
 main(int argc, char *argv[])
 {
-    int            status;
     tr_run_t      *run;
     struct rlimit  rl;
 
@@ -65,49 +57,55 @@ main(int argc, char *argv[])
     }
 
     run->random = run->opt.seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
-    run->progress_next = run->opt.progress;
+
+    tr_load(run);
+    tr_resolve(run);
+    tr_tls_init(run);
+    tr_work_init(run);
+    tr_watch(run);
+
+    tr_loop(run);
+
+    return tr_report_last(run);
+}
+
+
+static void
+tr_watch(tr_run_t *run)
+{
+    struct epoll_event  ee;
+
     run->epoll = epoll_create1(EPOLL_CLOEXEC);
 
     if (run->epoll == -1) {
         tr_die("epoll_create1", strerror(errno));
     }
 
-    tr_load(run);
-    tr_resolve(run);
-    tr_tls(run);
-    tr_work_init(run);
+    memset(&ee, 0, sizeof(ee));
+    ee.events = EPOLLIN;
 
-    tr_loop(run);
-
-    status = tr_account_report(run);
-
-    return status;
-}
-
-
-static void
-tr_tls(tr_run_t *run)
-{
-    run->ssl = SSL_CTX_new(TLS_client_method());
-
-    if (run->ssl == NULL) {
-        tr_die("SSL_CTX_new", "failed");
+    if (run->opt.control
+        && epoll_ctl(run->epoll, EPOLL_CTL_ADD, STDIN_FILENO, &ee) == -1)
+    {
+        tr_die("stdin", strerror(errno));
     }
 
-    (void) SSL_CTX_set_session_cache_mode(run->ssl, SSL_SESS_CACHE_OFF);
-    (void) SSL_CTX_set_mode(run->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE
-                                      |SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
-                                      |SSL_MODE_RELEASE_BUFFERS);
-
-    if (run->opt.ca == NULL) {
+    if (run->opt.rate == 0) {
         return;
     }
 
-    if (SSL_CTX_load_verify_locations(run->ssl, run->opt.ca, NULL) != 1) {
-        tr_die(run->opt.ca, "cannot be used");
-    }
+    run->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK|TFD_CLOEXEC);
 
-    SSL_CTX_set_verify(run->ssl, SSL_VERIFY_PEER, NULL);
+    /* it only wakes the loop: setting it anew is all that it ever needs */
+
+    ee.events = EPOLLIN|EPOLLET;
+    ee.data.ptr = run;
+
+    if (run->timer == -1
+        || epoll_ctl(run->epoll, EPOLL_CTL_ADD, run->timer, &ee) == -1)
+    {
+        tr_die("timerfd", strerror(errno));
+    }
 }
 
 
@@ -115,16 +113,7 @@ static void
 tr_loop(tr_run_t *run)
 {
     int                 i, n, more;
-    struct epoll_event  ee, events[TR_EVENTS];
-
-    if (run->opt.control) {
-        memset(&ee, 0, sizeof(ee));
-        ee.events = EPOLLIN;
-
-        if (epoll_ctl(run->epoll, EPOLL_CTL_ADD, STDIN_FILENO, &ee) == -1) {
-            tr_die("stdin", strerror(errno));
-        }
-    }
+    struct epoll_event  events[TR_EVENTS];
 
     run->now = tr_now();
     run->started = run->now;
@@ -139,15 +128,26 @@ tr_loop(tr_run_t *run)
         run->now = tr_now();
 
         for (i = 0; i < n; i++) {
-            if (events[i].data.ptr == NULL) {
-                tr_control(run);
-
-            } else {
-                tr_conn_event(run, events[i].data.ptr, events[i].events);
-            }
+            tr_event(run, &events[i]);
         }
 
         tr_phase(run);
+    }
+}
+
+
+static void
+tr_event(tr_run_t *run, struct epoll_event *ev)
+{
+    if (ev->data.ptr == NULL) {
+        tr_control(run);
+
+    } else if (ev->data.ptr != run) {
+
+        /* those before may have taken long, and latencies are counted */
+
+        run->now = tr_now();
+        tr_conn_event(run, ev->data.ptr, ev->events);
     }
 }
 
@@ -159,49 +159,11 @@ tr_timeout(tr_run_t *run, int more)
         return 0;
     }
 
-    if (run->phase == tr_ph_linger
-        || run->nonline + run->connecting < run->nclients)
-    {
+    if (run->phase == tr_ph_linger || run->ndelayed) {
         return 5;
     }
 
     return 100;
-}
-
-
-/* opens connections of those that are offline, as many at once as allowed */
-
-static void
-tr_open(tr_run_t *run)
-{
-    uint32_t      i;
-    tr_client_t  *cl;
-
-    if (run->phase >= tr_ph_linger || run->connecting >= run->opt.logins
-        || run->nonline + run->connecting == run->nclients
-        || run->now - run->opened < TR_OPEN)
-    {
-        return;
-    }
-
-    run->opened = run->now;
-
-    for (i = 0; i < run->nclients; i++) {
-        cl = &run->clients[i];
-
-        if (cl->fd != -1 || cl->retry_at > run->now) {
-            continue;
-        }
-
-        if (tr_conn_open(run, cl) != TR_OK) {
-            tr_fatal(run, strerror(errno), cl);
-            return;
-        }
-
-        if (run->connecting >= run->opt.logins) {
-            return;
-        }
-    }
 }
 
 
@@ -212,15 +174,15 @@ tr_control(tr_run_t *run)
     ssize_t      n;
     const char  *p, *end;
 
-    n = read(STDIN_FILENO, text, sizeof(text));
+    n = read(STDIN_FILENO, text, sizeof(text) - 1);
 
     if (n <= 0) {
         (void) epoll_ctl(run->epoll, EPOLL_CTL_DEL, STDIN_FILENO, NULL);
-        tr_phase_set(run, run->phase < tr_ph_close ? tr_ph_close
-                                                   : run->phase);
+        tr_phase_quit(run);
         return;
     }
 
+    text[n] = '\0';
     end = text + n;
 
     for (p = text; p < end; p++) {
@@ -233,10 +195,14 @@ tr_control(tr_run_t *run)
         } else if (end - p >= 7 && memcmp(p, "forget\n", 7) == 0) {
             tr_account_forget(run);
 
-        } else if (end - p >= 5 && memcmp(p, "quit\n", 5) == 0
-                   && run->phase < tr_ph_close)
-        {
-            tr_phase_set(run, tr_ph_close);
+        } else if (end - p >= 8 && memcmp(p, "resumes\n", 8) == 0) {
+            tr_report_times(run);
+
+        } else if (end - p >= 6 && memcmp(p, "again ", 6) == 0) {
+            tr_phase_again(run, strtoul(p + 6, NULL, 10));
+
+        } else if (end - p >= 5 && memcmp(p, "quit\n", 5) == 0) {
+            tr_phase_quit(run);
         }
 
         p = memchr(p, '\n', end - p);
@@ -245,182 +211,6 @@ tr_control(tr_run_t *run)
             return;
         }
     }
-}
-
-
-static void
-tr_phase(tr_run_t *run)
-{
-    if (run->phase != tr_ph_hold
-        && run->now - run->alive > (uint64_t) run->opt.stall * 1000000)
-    {
-        tr_stalled(run);
-        return;
-    }
-
-    switch (run->phase) {
-
-    case tr_ph_login:
-        if (run->nonline == run->nclients) {
-            run->login_time = run->now - run->started;
-            tr_account_progress(run, "ready");
-            tr_phase_set(run, run->opt.hold ? tr_ph_hold : tr_ph_traffic);
-        }
-
-        break;
-
-    case tr_ph_hold:
-        if (run->go) {
-            tr_phase_set(run, tr_ph_traffic);
-        }
-
-        break;
-
-    case tr_ph_traffic:
-        if (run->finish
-            || (run->opt.messages && run->messages == run->opt.messages))
-        {
-            tr_phase_set(run, tr_ph_drain);
-        }
-
-        break;
-
-    case tr_ph_drain:
-        if (run->noutstanding == 0) {
-            run->traffic_time = run->now - run->traffic_started;
-            tr_account_progress(run, "drained");
-            tr_phase_set(run, run->opt.round ? tr_ph_rejoin : tr_ph_linger);
-        }
-
-        break;
-
-    default:
-        tr_phase_late(run);
-    }
-}
-
-
-static void
-tr_phase_late(tr_run_t *run)
-{
-    switch (run->phase) {
-
-    case tr_ph_rejoin:
-        if (run->nonline == run->nclients) {
-            tr_phase_set(run, tr_ph_round);
-        }
-
-        break;
-
-    case tr_ph_round:
-        if (run->round_step == run->nclients) {
-            tr_phase_set(run, tr_ph_round_drain);
-        }
-
-        break;
-
-    case tr_ph_round_drain:
-        if (run->noutstanding == 0) {
-            tr_account_progress(run, "round");
-            tr_phase_set(run, tr_ph_linger);
-        }
-
-        break;
-
-    case tr_ph_linger:
-        if (run->now - run->alive > TR_LINGER) {
-            tr_phase_set(run, tr_ph_close);
-        }
-
-        break;
-
-    case tr_ph_close:
-        if (run->nonline == 0 || run->now - run->alive > TR_CLOSE) {
-            tr_phase_set(run, tr_ph_done);
-        }
-
-        break;
-
-    default:
-        break;
-    }
-}
-
-
-static void
-tr_phase_set(tr_run_t *run, tr_phase_e phase)
-{
-    uint32_t      i;
-    tr_client_t  *cl;
-
-    if (run->phase == tr_ph_done) {
-        return;
-    }
-
-    run->phase = phase;
-    run->alive = run->now;
-
-    if (phase == tr_ph_traffic) {
-        run->traffic_started = run->now;
-    }
-
-    if (phase == tr_ph_round) {
-        run->round_from = 0;
-        run->round_step = 1;
-    }
-
-    if (phase != tr_ph_close) {
-        return;
-    }
-
-    for (i = 0; i < run->nonline; i++) {
-        cl = &run->clients[run->online[i]];
-        cl->state = tr_cl_closing;
-        tr_conn_send(run, cl, "</stream:stream>", 16);
-    }
-}
-
-
-/* nothing has moved for long: what is still in flight is lost */
-
-static void
-tr_stalled(tr_run_t *run)
-{
-    switch (run->phase) {
-
-    case tr_ph_traffic:
-    case tr_ph_drain:
-        run->traffic_time = run->now - run->traffic_started;
-
-        /* fall through */
-
-    case tr_ph_round:
-    case tr_ph_round_drain:
-        if (run->noutstanding) {
-            tr_phase_set(run, tr_ph_close);
-            return;
-        }
-
-        /* fall through */
-
-    default:
-        tr_fatal(run, "stalled", NULL);
-    }
-}
-
-
-/* tr_fatal() ends the run; the first reason is the one reported */
-
-void
-tr_fatal(tr_run_t *run, const char *why, tr_client_t *cl)
-{
-    if (run->why == NULL) {
-        run->why = why;
-        fprintf(stderr, "traffic: %s%s%s\n", why, cl ? ", client " : "",
-                cl ? cl->user : "");
-    }
-
-    run->phase = tr_ph_done;
 }
 
 
@@ -439,6 +229,32 @@ tr_random(tr_run_t *run, uint32_t limit)
     z ^= z >> 31;
 
     return (uint32_t) (((z & 0xffffffff) * limit) >> 32);
+}
+
+
+void
+tr_queue_push(tr_run_t *run, tr_queue_t *queue, uint32_t client)
+{
+    if (queue->clients == NULL) {
+        queue->clients = tr_alloc(run->nclients * sizeof(uint32_t));
+    }
+
+    queue->clients[(queue->first + queue->n) % run->nclients] = client;
+    queue->n++;
+}
+
+
+uint32_t
+tr_queue_pop(tr_run_t *run, tr_queue_t *queue)
+{
+    uint32_t  client;
+
+    client = queue->clients[queue->first];
+
+    queue->first = (queue->first + 1) % run->nclients;
+    queue->n--;
+
+    return client;
 }
 
 
@@ -472,7 +288,9 @@ tr_realloc(void *data, size_t size)
 }
 
 
-static uint64_t
+/* tr_now() is the time in microseconds, of a clock that nobody sets */
+
+uint64_t
 tr_now(void)
 {
     struct timespec  ts;

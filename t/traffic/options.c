@@ -16,6 +16,7 @@
 
 static void tr_defaults(tr_options_t *opt);
 static int tr_option(tr_options_t *opt, int ch);
+static int tr_option_scenario(tr_options_t *opt, int ch);
 static int tr_option_number(tr_options_t *opt, int ch);
 static void tr_usage(void);
 static void tr_load_account(tr_run_t *run, char *line);
@@ -43,6 +44,15 @@ enum {
     tr_op_round,
     tr_op_hold,
     tr_op_control,
+    tr_op_pairs,
+    tr_op_rate,
+    tr_op_relogin,
+    tr_op_storm,
+    tr_op_group,
+    tr_op_tickets,
+    tr_op_sm,
+    tr_op_nopresence,
+    tr_op_from,
     tr_op_help
 };
 
@@ -69,6 +79,15 @@ static const struct option  tr_long_options[] = {
     { "round",     no_argument,       NULL, tr_op_round },
     { "hold",      no_argument,       NULL, tr_op_hold },
     { "control",   no_argument,       NULL, tr_op_control },
+    { "pairs",     no_argument,       NULL, tr_op_pairs },
+    { "rate",      required_argument, NULL, tr_op_rate },
+    { "relogin",   required_argument, NULL, tr_op_relogin },
+    { "storm",     required_argument, NULL, tr_op_storm },
+    { "group",     required_argument, NULL, tr_op_group },
+    { "tickets",   no_argument,       NULL, tr_op_tickets },
+    { "sm",        no_argument,       NULL, tr_op_sm },
+    { "nopresence", no_argument,      NULL, tr_op_nopresence },
+    { "from",      no_argument,       NULL, tr_op_from },
     { "help",      no_argument,       NULL, tr_op_help },
     { NULL, 0, NULL, 0 }
 };
@@ -105,11 +124,22 @@ tr_options(tr_options_t *opt, int argc, char *const *argv)
         }
     }
 
+    /* those of a pair have to be there all the time */
+
+    if (opt->sm && !opt->pairs) {
+        opt->reconnect = 1;
+    }
+
     if (optind != argc || opt->ntargets == 0 || opt->accounts == NULL
         || opt->iq + opt->presence > 99 || opt->full > 100
         || opt->size > TR_SIZE_MAX || opt->window == 0 || opt->logins == 0
         || (opt->messages == 0 && !opt->control)
-        || (opt->hold && !opt->control))
+        || (opt->hold && !opt->control)
+        || (opt->relogin && opt->storm)
+        || (opt->reconnect && (opt->relogin || opt->storm || opt->pairs))
+        || (opt->round && (opt->relogin || opt->storm))
+        || (opt->group && (opt->group < 2 || opt->reconnect || opt->pairs
+                           || opt->rate || opt->round)))
     {
         tr_usage();
         return TR_ERROR;
@@ -185,6 +215,39 @@ tr_option(tr_options_t *opt, int ch)
         break;
 
     default:
+        return tr_option_scenario(opt, ch);
+    }
+
+    return TR_OK;
+}
+
+
+static int
+tr_option_scenario(tr_options_t *opt, int ch)
+{
+    switch (ch) {
+
+    case tr_op_pairs:
+        opt->pairs = 1;
+        break;
+
+    case tr_op_sm:
+        opt->sm = 1;
+        break;
+
+    case tr_op_tickets:
+        opt->tickets = 1;
+        break;
+
+    case tr_op_nopresence:
+        opt->nopresence = 1;
+        break;
+
+    case tr_op_from:
+        opt->from = 1;
+        break;
+
+    default:
         return tr_option_number(opt, ch);
     }
 
@@ -250,6 +313,22 @@ tr_option_number(tr_options_t *opt, int ch)
         opt->progress = n;
         break;
 
+    case tr_op_rate:
+        opt->rate = n;
+        break;
+
+    case tr_op_relogin:
+        opt->relogin = n;
+        break;
+
+    case tr_op_storm:
+        opt->storm = n;
+        break;
+
+    case tr_op_group:
+        opt->group = n;
+        break;
+
     default:
         return TR_ERROR;
     }
@@ -283,7 +362,25 @@ tr_usage(void)
           "  --reconnect          clients that are cut off come back\n"
           "  --round              at the end a message from each to each\n"
           "  --hold               wait for \"go\" when all are online\n"
-          "  --control            lines on stdin: go, finish, forget, quit\n",
+          "  --control            lines on stdin: go, again N, finish, "
+          "forget, resumes, quit\n"
+          "  --pairs              the first and the second send to each "
+          "other, and so\n"
+          "                       on; the window is that of each client; "
+          "1: in turn\n"
+          "  --rate N             stanzas a second in all, whatever is in "
+          "flight\n"
+          "  --relogin N          no traffic: so many logins, each leaves at "
+          "once\n"
+          "  --storm N            no traffic: so often all are cut off and "
+          "come back\n"
+          "  --group N            changes of presence, to so many who are all "
+          "contacts\n"
+          "                       of each other\n"
+          "  --tickets            TLS sessions are resumed\n"
+          "  --sm                 XEP-0198: who is cut off resumes\n"
+          "  --nopresence         no initial presence\n"
+          "  --from               stanzas have a \"from\" already\n",
           stderr);
 }
 
@@ -311,14 +408,17 @@ tr_load(tr_run_t *run)
 
     fclose(fp);
 
-    if (run->nclients < 2 || run->nclients < run->opt.clients) {
-        tr_die(run->opt.accounts, "too few accounts");
+    if (run->nclients < 2 || run->nclients < run->opt.clients
+        || (run->opt.pairs && run->nclients % 2 != 0))
+    {
+        tr_die(run->opt.accounts, "too few accounts, or no pairs");
     }
 
     for (i = 0; i < run->nclients; i++) {
         run->clients[i].index = i;
         run->clients[i].target = i % run->opt.ntargets;
         run->clients[i].fd = -1;
+        tr_queue_push(run, &run->queue, i);
     }
 
     run->online = tr_alloc(run->nclients * sizeof(uint32_t));

@@ -13,6 +13,11 @@
 #include "traffic.h"
 
 
+static tr_scan_e tr_scan_gt(tr_scan_t *sc);
+static int tr_scan_past(tr_scan_t *sc, const char *data, size_t len, char ch);
+static size_t tr_scan_skip(const char *data, size_t pos, size_t len, char ch);
+static tr_str_t *tr_scan_known(tr_start_t *start, const char *name,
+    size_t len);
 static int tr_scan_space(char ch);
 
 
@@ -25,7 +30,8 @@ static int tr_scan_space(char ch);
 tr_scan_e
 tr_scan(tr_scan_t *sc, const char *data, size_t len)
 {
-    char  ch;
+    char       ch, quote;
+    tr_scan_e  rc;
     enum {
         sw_text = 0,
         sw_lt,
@@ -43,14 +49,15 @@ tr_scan(tr_scan_t *sc, const char *data, size_t len)
         switch (state) {
 
         case sw_text:
-            if (ch == '<') {
-                if (sc->depth <= 1) {
-                    sc->start = sc->pos - 1;
-                }
-
-                state = sw_lt;
+            if (ch != '<' && !tr_scan_past(sc, data, len, '<')) {
+                break;
             }
 
+            if (sc->depth <= 1) {
+                sc->start = sc->pos - 1;
+            }
+
+            state = sw_lt;
             break;
 
         case sw_lt:
@@ -74,22 +81,10 @@ tr_scan(tr_scan_t *sc, const char *data, size_t len)
                 state = sw_text;
                 sc->state = state;
 
-                if (sc->closing) {
-                    if (sc->depth == 0 || --sc->depth == 0) {
-                        return tr_scan_end;
-                    }
+                rc = tr_scan_gt(sc);
 
-                    if (sc->depth == 1) {
-                        return tr_scan_stanza;
-                    }
-
-                } else if (sc->slash) {
-                    if (sc->depth == 1) {
-                        return tr_scan_stanza;
-                    }
-
-                } else if (++sc->depth == 1) {
-                    return tr_scan_header;
+                if (rc != tr_scan_again) {
+                    return rc;
                 }
 
                 break;
@@ -99,17 +94,14 @@ tr_scan(tr_scan_t *sc, const char *data, size_t len)
             break;
 
         case sw_single:
-            if (ch == '\'') {
-                state = sw_tag;
-            }
-
-            break;
-
         case sw_double:
-            if (ch == '"') {
-                state = sw_tag;
+            quote = (state == sw_single) ? '\'' : '"';
+
+            if (ch != quote && !tr_scan_past(sc, data, len, quote)) {
+                break;
             }
 
+            state = sw_tag;
             break;
 
         case sw_pi:
@@ -124,6 +116,147 @@ tr_scan(tr_scan_t *sc, const char *data, size_t len)
     sc->state = state;
 
     return tr_scan_again;
+}
+
+
+/* '>' ends a tag: what is complete by that, or tr_scan_again */
+
+static tr_scan_e
+tr_scan_gt(tr_scan_t *sc)
+{
+    if (sc->closing) {
+
+        if (sc->depth == 0 || --sc->depth == 0) {
+            return tr_scan_end;
+        }
+
+        return (sc->depth == 1) ? tr_scan_stanza : tr_scan_again;
+    }
+
+    if (sc->slash) {
+        return (sc->depth == 1) ? tr_scan_stanza : tr_scan_again;
+    }
+
+    return (++sc->depth == 1) ? tr_scan_header : tr_scan_again;
+}
+
+
+/* moves behind the next such character; 0: to the end, there is none */
+
+static int
+tr_scan_past(tr_scan_t *sc, const char *data, size_t len, char ch)
+{
+    sc->pos = tr_scan_skip(data, sc->pos, len, ch);
+
+    if (sc->pos == len) {
+        return 0;
+    }
+
+    sc->pos++;
+
+    return 1;
+}
+
+
+/* the place of the next such character, or the end */
+
+static size_t
+tr_scan_skip(const char *data, size_t pos, size_t len, char ch)
+{
+    const char  *p;
+
+    p = memchr(data + pos, ch, len - pos);
+
+    return (p != NULL) ? (size_t) (p - data) : len;
+}
+
+
+/*
+ * tr_scan_start() reads a start tag in one go; what the element does not have
+ * is empty
+ */
+
+int
+tr_scan_start(tr_str_t *el, tr_start_t *start)
+{
+    char         quote;
+    tr_str_t    *known;
+    const char  *p, *end, *name;
+
+    memset(start, 0, sizeof(tr_start_t));
+
+    p = el->data + 1;
+    end = el->data + el->len;
+
+    for (name = p; p < end && !tr_scan_space(*p) && *p != '/' && *p != '>';
+         p++)
+    {
+        if (*p == ':') {
+            name = p + 1;
+        }
+    }
+
+    start->name.data = name;
+    start->name.len = p - name;
+
+    for ( ;; ) {
+        while (p < end && tr_scan_space(*p)) {
+            p++;
+        }
+
+        name = p;
+
+        while (p < end && *p != '=' && *p != '/' && *p != '>') {
+            p++;
+        }
+
+        if (end - p < 2) {
+            start->rest.data = p;
+            start->rest.len = end - p;
+            return (p < end && *p == '>') ? TR_OK : TR_ERROR;
+        }
+
+        if (*p != '=') {
+            start->rest.data = p + 1;
+            start->rest.len = end - start->rest.data;
+            return TR_OK;
+        }
+
+        known = tr_scan_known(start, name, p - name);
+        quote = p[1];
+        name = p + 2;
+        p = memchr(name, quote, end - name);
+
+        if (p == NULL) {
+            return TR_ERROR;
+        }
+
+        if (known != NULL) {
+            known->data = name;
+            known->len = p - name;
+        }
+
+        p++;
+    }
+}
+
+
+static tr_str_t *
+tr_scan_known(tr_start_t *start, const char *name, size_t len)
+{
+    if (len == 4 && memcmp(name, "from", 4) == 0) {
+        return &start->from;
+    }
+
+    if (len == 4 && memcmp(name, "type", 4) == 0) {
+        return &start->type;
+    }
+
+    if (len == 2 && memcmp(name, "id", 2) == 0) {
+        return &start->id;
+    }
+
+    return NULL;
 }
 
 

@@ -3,9 +3,10 @@
  * The client's side of SASL SCRAM (RFC 5802, 7677) and PLAIN (RFC 4616),
  * without channel binding, in the base64 that goes into XML.
  *
- * A salted password costs thousands of hashes, so the last ones are kept:
- * accounts made for a load share password and salt, and then only the first
- * login pays.
+ * A salted password costs thousands of hashes, so each client keeps its keys
+ * as real ones do (RFC 5802, 5.1): only its first login pays.  The last ones
+ * are also tried for others: accounts made for a load may share password and
+ * salt, and then only the first of all pays.
  */
 
 
@@ -24,19 +25,25 @@
 #define TR_SCRAM_TEXT   512
 
 
-typedef struct {
+struct tr_scram_key_s {
     const EVP_MD  *md;
-    char           password[128];
+    const char    *password;
     u_char         salt[64];
-    u_char         salted[EVP_MAX_MD_SIZE];
+    u_char         client[EVP_MAX_MD_SIZE];
+    u_char         stored[EVP_MAX_MD_SIZE];
+    u_char         server[EVP_MAX_MD_SIZE];
     int            salt_len;
     int            iterations;
-} tr_scram_key_t;
+};
 
 
-static const u_char *tr_scram_salted(tr_scram_t *sc, const char *password,
+static tr_scram_key_t *tr_scram_key(tr_scram_t *sc, tr_client_t *cl,
     u_char *salt, int salt_len, int iterations);
-static int tr_scram_proof(tr_scram_t *sc, const u_char *salted,
+static tr_scram_key_t *tr_scram_derive(tr_scram_t *sc, tr_client_t *cl,
+    u_char *salt, int salt_len, int iterations);
+static int tr_scram_key_is(tr_scram_key_t *key, tr_scram_t *sc,
+    tr_client_t *cl, u_char *salt, int salt_len, int iterations);
+static void tr_scram_proof(tr_scram_t *sc, tr_scram_key_t *key,
     const char *message, char *proof);
 static int tr_scram_attr(const char *text, char name, char *value,
     size_t size);
@@ -48,8 +55,8 @@ static int tr_scram_decode(const char *text, size_t len, u_char *out,
     size_t size);
 
 
-static tr_scram_key_t  tr_scram_keys[TR_SCRAM_KEPT];
-static unsigned        tr_scram_next;
+static tr_scram_key_t  *tr_scram_keys[TR_SCRAM_KEPT];
+static unsigned         tr_scram_next;
 
 
 /* tr_scram_first() makes the client-first-message */
@@ -94,14 +101,15 @@ tr_scram_first(tr_scram_t *sc, const char *mechanism, const char *user,
 /* tr_scram_final() makes the client-final-message from the challenge */
 
 int
-tr_scram_final(tr_scram_t *sc, const char *password, tr_str_t *challenge,
+tr_scram_final(tr_scram_t *sc, tr_client_t *cl, tr_str_t *challenge,
     char *out, size_t size)
 {
-    int            n, salt_len;
-    char           first[TR_SCRAM_TEXT], nonce[256], salt[128], count[16];
-    char           message[3 * TR_SCRAM_TEXT], proof[128], text[TR_SCRAM_TEXT];
-    u_char         raw[64];
-    const u_char  *salted;
+    int              n, salt_len;
+    char             first[TR_SCRAM_TEXT], nonce[256], salt[128], count[16];
+    char             message[3 * TR_SCRAM_TEXT], proof[128];
+    char             text[TR_SCRAM_TEXT];
+    u_char           raw[64];
+    tr_scram_key_t  *key;
 
     n = tr_scram_decode(challenge->data, challenge->len, (u_char *) first,
                         sizeof(first) - 1);
@@ -124,17 +132,15 @@ tr_scram_final(tr_scram_t *sc, const char *password, tr_str_t *challenge,
         return TR_ERROR;
     }
 
-    salted = tr_scram_salted(sc, password, raw, salt_len, atoi(count));
-    if (salted == NULL) {
+    key = tr_scram_key(sc, cl, raw, salt_len, atoi(count));
+    if (key == NULL) {
         return TR_ERROR;
     }
 
     snprintf(message, sizeof(message), "%s,%s,c=biws,r=%s", sc->bare, first,
              nonce);
 
-    if (tr_scram_proof(sc, salted, message, proof) != TR_OK) {
-        return TR_ERROR;
-    }
+    tr_scram_proof(sc, key, message, proof);
 
     n = snprintf(text, sizeof(text), "c=biws,r=%s,p=%s", nonce, proof);
 
@@ -178,80 +184,103 @@ tr_scram_plain(const char *user, const char *password, char *out, size_t size)
 }
 
 
-static const u_char *
-tr_scram_salted(tr_scram_t *sc, const char *password, u_char *salt,
-    int salt_len, int iterations)
+static tr_scram_key_t *
+tr_scram_key(tr_scram_t *sc, tr_client_t *cl, u_char *salt, int salt_len,
+    int iterations)
 {
     unsigned         i;
     tr_scram_key_t  *key;
 
-    for (i = 0; i < TR_SCRAM_KEPT; i++) {
-        key = &tr_scram_keys[i];
+    if (tr_scram_key_is(cl->key, sc, cl, salt, salt_len, iterations)) {
+        return cl->key;
+    }
 
-        if (key->md == sc->md && key->iterations == iterations
-            && key->salt_len == salt_len
-            && memcmp(key->salt, salt, salt_len) == 0
-            && strcmp(key->password, password) == 0)
-        {
-            return key->salted;
+    for (i = 0; i < TR_SCRAM_KEPT; i++) {
+        key = tr_scram_keys[i];
+
+        if (tr_scram_key_is(key, sc, cl, salt, salt_len, iterations)) {
+            cl->key = key;
+            return key;
         }
     }
 
-    key = &tr_scram_keys[tr_scram_next++ % TR_SCRAM_KEPT];
+    key = tr_scram_derive(sc, cl, salt, salt_len, iterations);
 
-    if (strlen(password) >= sizeof(key->password)) {
+    cl->key = key;
+    tr_scram_keys[tr_scram_next++ % TR_SCRAM_KEPT] = key;
+
+    return key;
+}
+
+
+static int
+tr_scram_key_is(tr_scram_key_t *key, tr_scram_t *sc, tr_client_t *cl,
+    u_char *salt, int salt_len, int iterations)
+{
+    return key != NULL && key->md == sc->md && key->iterations == iterations
+           && key->salt_len == salt_len
+           && memcmp(key->salt, salt, salt_len) == 0
+           && strcmp(key->password, cl->password) == 0;
+}
+
+
+/* ClientKey, StoredKey, ServerKey: RFC 5802, 3.  They are never freed. */
+
+static tr_scram_key_t *
+tr_scram_derive(tr_scram_t *sc, tr_client_t *cl, u_char *salt, int salt_len,
+    int iterations)
+{
+    int              len;
+    u_char           salted[EVP_MAX_MD_SIZE];
+    tr_scram_key_t  *key;
+
+    len = EVP_MD_get_size(sc->md);
+
+    if (PKCS5_PBKDF2_HMAC(cl->password, -1, salt, salt_len, iterations,
+                          sc->md, len, salted)
+        != 1)
+    {
         return NULL;
     }
 
-    strcpy(key->password, password);
+    key = tr_alloc(sizeof(tr_scram_key_t));
+
+    key->md = sc->md;
+    key->password = cl->password;
     memcpy(key->salt, salt, salt_len);
     key->salt_len = salt_len;
     key->iterations = iterations;
-    key->md = sc->md;
 
-    if (PKCS5_PBKDF2_HMAC(password, -1, salt, salt_len, iterations, sc->md,
-                          EVP_MD_get_size(sc->md), key->salted)
-        != 1)
-    {
-        key->md = NULL;
-        return NULL;
-    }
+    tr_scram_mac(sc->md, salted, "Client Key", 10, key->client);
+    tr_scram_mac(sc->md, salted, "Server Key", 10, key->server);
+    (void) EVP_Digest(key->client, len, key->stored, NULL, sc->md, NULL);
 
-    return key->salted;
+    return key;
 }
 
 
 /* ClientProof, and ServerSignature for later: RFC 5802, 3 */
 
-static int
-tr_scram_proof(tr_scram_t *sc, const u_char *salted, const char *message,
+static void
+tr_scram_proof(tr_scram_t *sc, tr_scram_key_t *key, const char *message,
     char *proof)
 {
     int     i, len;
-    u_char  client[EVP_MAX_MD_SIZE], stored[EVP_MAX_MD_SIZE];
-    u_char  server[EVP_MAX_MD_SIZE], signature[EVP_MAX_MD_SIZE];
+    u_char  signature[EVP_MAX_MD_SIZE];
 
     len = EVP_MD_get_size(sc->md);
 
-    tr_scram_mac(sc->md, salted, "Client Key", 10, client);
-    tr_scram_mac(sc->md, salted, "Server Key", 10, server);
-
-    if (EVP_Digest(client, len, stored, NULL, sc->md, NULL) != 1) {
-        return TR_ERROR;
-    }
-
-    tr_scram_mac(sc->md, stored, message, strlen(message), signature);
+    tr_scram_mac(sc->md, key->stored, message, strlen(message), signature);
 
     for (i = 0; i < len; i++) {
-        client[i] ^= signature[i];
+        signature[i] ^= key->client[i];
     }
 
-    tr_scram_mac(sc->md, server, message, strlen(message), signature);
+    EVP_EncodeBlock((u_char *) proof, signature, len);
 
-    EVP_EncodeBlock((u_char *) proof, client, len);
+    tr_scram_mac(sc->md, key->server, message, strlen(message), signature);
+
     EVP_EncodeBlock((u_char *) sc->signature, signature, len);
-
-    return TR_OK;
 }
 
 

@@ -22,6 +22,8 @@ static void test_base64_bad(void);
 static void test_base64_all_lengths(void);
 static void test_id(void);
 static void test_datetime(void);
+static void test_datetime_parse(void);
+static void test_datetime_refused(void);
 static void test_escape(void);
 static void test_log_escape(void);
 
@@ -72,13 +74,15 @@ main(void)
 {
     tap_plan(2 * (sizeof(test_base64_pairs) / sizeof(test_pair_t))
              + sizeof(test_base64_bads) / sizeof(test_pair_t) + 3
-             + 3 + 8 + 17 + 9);
+             + 3 + 8 + 17 + 9 + 2 * 14 + 23);
 
     test_base64();
     test_base64_bad();
     test_base64_all_lengths();
     test_id();
     test_datetime();
+    test_datetime_parse();
+    test_datetime_refused();
     test_escape();
     test_log_escape();
 
@@ -249,6 +253,94 @@ test_datetime(void)
 
     tap_ok(ngx_xmpp_datetime(p, NGX_MAX_TIME_T_VALUE) == p + 20,
            "the end of time has 20 octets");
+}
+
+
+/* XEP-0082, 3.2 */
+
+static void
+test_datetime_parse(void)
+{
+    u_char      *p;
+    uint64_t     usec;
+    ngx_str_t    s, *text;
+    ngx_uint_t   i;
+
+    struct {
+        const char  *text;
+        uint64_t     usec;
+        const char  *written;
+    } dates[] = {
+        { "1970-01-01T00:00:00Z", 0, "1970-01-01T00:00:00.000000Z" },
+        { "1970-01-01T00:00:00.000001Z", 1, "1970-01-01T00:00:00.000001Z" },
+        { "2010-07-10T23:08:25Z", 1278803305000000,
+          "2010-07-10T23:08:25.000000Z" },
+        { "2010-07-10T23:08:25.1Z", 1278803305100000,
+          "2010-07-10T23:08:25.100000Z" },
+        { "2010-07-10T23:08:25.123456789Z", 1278803305123456,
+          "2010-07-10T23:08:25.123456Z" },
+        { "2010-07-10T23:08:25+00:00", 1278803305000000,
+          "2010-07-10T23:08:25.000000Z" },
+        { "2010-07-11T01:08:25+02:00", 1278803305000000,
+          "2010-07-10T23:08:25.000000Z" },
+        { "2010-07-10T17:38:25.5-05:30", 1278803305500000,
+          "2010-07-10T23:08:25.500000Z" },
+        { "2000-02-29T23:59:59Z", 951868799000000,
+          "2000-02-29T23:59:59.000000Z" },
+        { "2000-03-01T00:00:00Z", 951868800000000,
+          "2000-03-01T00:00:00.000000Z" },
+        { "2099-12-31T23:59:60Z", 4102444800000000,
+          "2100-01-01T00:00:00.000000Z" },
+        { "2101-03-01T00:00:00Z", 4139078400000000,
+          "2101-03-01T00:00:00.000000Z" },
+        { "1969-12-31T23:59:59.9Z", 0, "1970-01-01T00:00:00.000000Z" },
+        { "0000-01-01T00:00:00Z", 0, "1970-01-01T00:00:00.000000Z" }
+    };
+
+    for (i = 0; i < sizeof(dates) / sizeof(dates[0]); i++) {
+        text = tap_copy(tap_pool(), dates[i].text, ngx_strlen(dates[i].text));
+        usec = 1;
+
+        tap_ok(ngx_xmpp_datetime_parse(text, &usec) == NGX_OK
+               && usec == dates[i].usec, dates[i].text);
+
+        p = ngx_pnalloc(tap_pool(), 27);
+        s.data = p;
+        s.len = ngx_xmpp_datetime_usec(p, usec) - p;
+
+        text = tap_copy(tap_pool(), dates[i].written,
+                        ngx_strlen(dates[i].written));
+        tap_is(&s, text, dates[i].written);
+    }
+}
+
+
+static void
+test_datetime_refused(void)
+{
+    uint64_t     usec;
+    ngx_str_t   *text;
+    ngx_uint_t   i;
+
+    static const char  *bad[] = {
+        "", "2010-07", "2010-07-10", "2010-07-10T23:08:25",
+        "2010-07-10 23:08:25Z",
+        "2010-07-10T23:08Z", "2010-07-10T23:08:25z", "2010-07-10T23:08:25.Z",
+        "2010-07-10T23:08:25.1", "2010-07-10T23:08:25+02",
+        "x010-07-10T23:08:25Z",
+        "2010-13-10T23:08:25Z", "2010-00-10T23:08:25Z", "2010-07-32T23:08:25Z",
+        "2010-07-00T23:08:25Z", "2010-07-10T24:08:25Z", "2010-07-10T23:60:25Z",
+        "2010-07-10T23:08:61Z", "2010-07-10T23:08:25Z ", "20100710T23:08:25Z",
+        "2010-07-10T23:08:25+2:000", "2010-07-10T23:08:25+24:00",
+        "2010-07-10T23:08:-5Z"
+    };
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        text = tap_copy(tap_pool(), bad[i], ngx_strlen(bad[i]));
+
+        tap_ok(ngx_xmpp_datetime_parse(text, &usec) == NGX_DECLINED,
+               bad[i][0] ? bad[i] : "empty");
+    }
 }
 
 

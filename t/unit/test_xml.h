@@ -63,6 +63,10 @@ static char *test_errors[] = {
 };
 
 
+/* the spare context of a program, for all of its parsers */
+static ngx_xmpp_parser_spare_t  test_spare;
+
+
 static ngx_inline uint32_t
 test_random(test_xml_t *t, uint32_t n)
 {
@@ -103,7 +107,8 @@ test_xml_begin(test_xml_t *t)
         return NGX_ERROR;
     }
 
-    t->parser = ngx_xmpp_parser_create(t->pool, &t->limits, test_get_pool, t);
+    t->parser = ngx_xmpp_parser_create(t->pool, &t->limits, &test_spare,
+                                       test_get_pool, t);
 
     return t->parser ? NGX_OK : NGX_ERROR;
 }
@@ -282,7 +287,10 @@ test_marks(test_xml_t *t, ngx_str_t *s)
 }
 
 
-/* one test: s gives the trace, whole, bytewise, in random cuts, hibernating */
+/*
+ * One test: s gives the trace, whole, bytewise, in random cuts, hibernating,
+ * with and without a spare context.
+ */
 
 static ngx_inline void
 test_all_cuts(const char *name, ngx_str_t *s, ngx_str_t *trace)
@@ -297,6 +305,10 @@ test_all_cuts(const char *name, ngx_str_t *s, ngx_str_t *trace)
 
         test_xml_begin(&t);
         t.seed = i;
+
+        if (i & 8) {
+            t.parser->spare = NULL;
+        }
 
         /* byte by byte, all is read again for each: not for the longest */
 

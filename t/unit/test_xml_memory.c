@@ -123,7 +123,7 @@ test_run(ngx_int_t *left)
         return 2;
     }
 
-    p = ngx_xmpp_parser_create(pool, &limits, test_pool, NULL);
+    p = ngx_xmpp_parser_create(pool, &limits, NULL, test_pool, NULL);
 
     if (p == NULL) {
         ngx_destroy_pool(pool);

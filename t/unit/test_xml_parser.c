@@ -25,6 +25,7 @@ static void test_header(void);
 static void test_restart(void);
 static void test_limits(void);
 static void test_hibernate(void);
+static void test_borrow(void);
 static void test_fold(void);
 static void test_memory(void);
 static ngx_xmpp_xml_event_e test_one(test_xml_t *t, const char *s);
@@ -173,7 +174,7 @@ main(void)
 
     n = sizeof(test_samples) / sizeof(test_samples[0]);
 
-    tap_plan(n + 52);
+    tap_plan(n + 61);
 
     for (i = 0; i < n; i++) {
         test_all_cuts(test_samples[i].name, &test_samples[i].in,
@@ -185,6 +186,7 @@ main(void)
     test_restart();
     test_limits();
     test_hibernate();
+    test_borrow();
     test_fold();
     test_memory();
 
@@ -437,6 +439,83 @@ test_hibernate(void)
 }
 
 
+/* one context for all streams with the usual header, between stanzas */
+
+static void
+test_borrow(void)
+{
+    void        *ctxt;
+    ngx_uint_t   i;
+    test_xml_t   a, b, c;
+
+    ngx_xmpp_parser_spare(&test_spare);
+
+    test_xml_begin(&a);
+    test_xml_begin(&b);
+    test_xml_begin(&c);
+
+    test_one(&a, TEST_HEADER);
+    test_one(&a, "<iq/>");
+    tap_ok(test_spare.ctxt == NULL,
+           "a context that read a header is not lent");
+
+    ngx_xmpp_parser_hibernate(a.parser);
+    test_one(&a, "<iq/>");
+    ctxt = test_spare.ctxt;
+    tap_ok(ctxt != NULL && a.parser->ctxt == NULL,
+           "a primed one is, at each boundary");
+
+    test_one(&b, "<stream:stream xmlns:stream='" TEST_STREAMS
+                 "' xml:lang='en' xmlns='jabber:client' version='1.0'>");
+    ngx_xmpp_parser_hibernate(b.parser);
+    test_one(&b, "<iq");
+    tap_ok(b.parser->ctxt == ctxt && test_spare.ctxt == NULL,
+           "borrowed for a stanza");
+
+    test_one(&a, "<presence><show>a");
+    tap_ok(a.parser->ctxt != NULL && a.parser->ctxt != ctxt,
+           "one of its own meanwhile");
+
+    tap_ok(test_one(&b, "/>") == NGX_XMPP_XML_ELEMENT
+           && test_spare.ctxt == ctxt
+           && test_one(&a, "way</show></presence>") == NGX_XMPP_XML_ELEMENT
+           && a.parser->ctxt != NULL && test_spare.ctxt == ctxt,
+           "the first to give one up has lent it");
+
+    test_one(&c, "<stream:stream xmlns='jabber:client' xmlns:x='urn:x' "
+                 "xmlns:stream='" TEST_STREAMS "'>");
+    ngx_xmpp_parser_hibernate(c.parser);
+    tap_ok(test_one(&c, "<x:iq/>") == NGX_XMPP_XML_ELEMENT
+           && test_spare.ctxt == ctxt && c.parser->ctxt != NULL,
+           "none is lent to a header that declares more");
+
+    tap_ok(test_one(&b, "<x:iq/>") == NGX_XMPP_XML_ERROR
+           && test_spare.ctxt == NULL,
+           "what a prefix is stays with its stream; none that has failed");
+
+    ngx_xmpp_parser_hibernate(a.parser);
+    test_one(&a, "<iq/>");
+    ctxt = test_spare.ctxt;
+
+    for (i = 0; ctxt && test_spare.ctxt && i < 100000; i++) {
+        test_one(&a, "<iq/>");
+    }
+
+    tap_ok(i > 0 && i < 100000 && a.parser->ctxt == NULL,
+           "one that has read much is freed");
+
+    test_one(&a, "<iq/>");
+    ctxt = test_spare.ctxt;
+    ngx_xmpp_parser_destroy(a.parser);
+    tap_ok(ctxt != NULL && test_spare.ctxt == ctxt,
+           "it outlives the stream");
+
+    test_xml_end(&a);
+    test_xml_end(&b);
+    test_xml_end(&c);
+}
+
+
 /* before authentication: half an element is its bytes */
 
 static void
@@ -526,6 +605,7 @@ test_memory(void)
     /* names are kept by libxml2 as long as its context lives */
 
     test_xml_begin(&t);
+    t.parser->spare = NULL;
     test_one(&t, TEST_HEADER);
 
     ctxt = (u_char *) t.parser->ctxt;

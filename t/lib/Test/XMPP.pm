@@ -174,6 +174,7 @@ sub start_host {
                    . ($self->{behind} ? 'relay.sock' : 'redis.sock'),
         relay   => "$self->{dir}/relay.sock",
         workers => $opt{workers} // $self->{workers},
+        daemon  => $opt{daemon} // $self->{daemon},
         defined $config ? (config => $config) : (),
     );
 
@@ -198,7 +199,8 @@ sub port {
 
 # The same for the first host
 
-for my $name (qw/ workers reload kill_worker await_log expect_log read_log /) {
+for my $name (qw/ workers reload kill_worker expect_log
+                  read_log log_end await_log await_log_from /) {
     no strict 'refs';
     *$name = sub { my $self = shift; return $self->host()->$name(@_) };
 }
@@ -452,7 +454,8 @@ Test::XMPP - starts private servers for a test and checks their logs
 hosts (1), workers (2, env XMPP_WORKERS), users (names of
 L<Test::XMPP::Accounts> or [user, domain, password]), domains (which get
 certificates), redis (a hash of redis.conf settings, undef for no Redis),
-relay (milliseconds: start a slow relay in front of Redis, %%RELAY%%).
+relay (milliseconds: start a slow relay in front of Redis, %%RELAY%%), daemon
+(1: its masters are nobody's children, and may be upgraded).
 
 =item config($template [, host => i])
 
@@ -462,11 +465,12 @@ PORT_0 and direct TLS on PORT_1. Placeholders: %%GLOBALS%%, %%TESTDIR%%,
 
 =item run, start_host(%options), host(i), redis, relay
 
-A host (L<Test::XMPP::Nginx>) has start, stop, reload, workers, kill_worker,
-kill_host, port(n), read_log, await_log, expect_log, test_config. Redis
-(L<Test::XMPP::Redis>) has command, pause, resume, stop, start, kill9. The
-relay (L<Test::XMPP::Relay>) has delay, hold, release, cut. workers, reload,
-kill_worker, await_log, expect_log, read_log of the test are those of host 0.
+A host (L<Test::XMPP::Nginx>) has start, stop, reload, upgrade, workers,
+kill_worker, kill_host, port(n), read_log, log_end, await_log, await_log_from,
+expect_log, test_config. Redis (L<Test::XMPP::Redis>) has command, pause,
+resume, stop, start, kill9. The relay (L<Test::XMPP::Relay>) has delay, hold,
+release, cut. workers, reload, kill_worker, expect_log and those of the log are,
+of the test, those of host 0.
 
 =item client($user, %options), online($user, %options)
 

@@ -692,7 +692,7 @@ something true, or false with a diagnosis, and never sleep.
 Values of expect and pick: name, ns, any attribute (string, qr//, undef for
 absent), body, error ("cancel item-not-found"), xpath (string or list) with
 the prefixes c, stream, streams, stanzas, tls, sasl, cb, bind, session, info,
-items, ping, time, version, roster.
+items, ping, time, version, roster, data.
 
 =head1 MANY CLIENTS
 

@@ -304,6 +304,12 @@ sub _take {
             push @{ $self->{events} }, [ header => _header($raw) ];
 
         } elsif ($kind eq 'stanza') {
+
+            # XEP-0198, 4: what came since <enabled/>
+
+            $self->{stanzas} = 0 if $raw =~ /^<enabled/;
+            $self->{stanzas}++ if $raw =~ /^<(?:message|presence|iq)\b/;
+
             push @{ $self->{events} },
                 [ stanza => Test::XMPP::Stanza->new($raw, $self->{header}) ];
 

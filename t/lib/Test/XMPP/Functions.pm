@@ -1,6 +1,6 @@
 package Test::XMPP::Functions;
 
-# Calls the Functions of redis/xmpp.lua on a private Redis, as the workers do,
+# Calls the Functions of redis/*.lua on a private Redis, as the workers do,
 # and listens to the bells.  Nothing of the module takes part.
 #
 #   my $f = Test::XMPP::Functions->new();
@@ -75,9 +75,15 @@ sub redis { $_[0]{redis} }
 sub load {
     my ($self) = @_;
 
-    my $lua = Test::XMPP::Process::slurp("$root/redis/xmpp.lua");
+    return $self->{redis}->command('FUNCTION', 'LOAD', 'REPLACE', library());
+}
 
-    return $self->{redis}->command('FUNCTION', 'LOAD', 'REPLACE', $lua);
+
+# The library, as the build makes it of its files
+
+sub library {
+    return join '', map { Test::XMPP::Process::slurp($_) }
+                        sort glob "$root/redis/*.lua";
 }
 
 
@@ -150,8 +156,9 @@ sub period {
 sub _call {
     my ($self, $name, @arguments) = @_;
 
-    return $self->redis()->command('FCALL', "xmpp1_$name", 3,
-        (map { $self->key($_) } qw/ account sessions presence /),
+    return $self->redis()->command('FCALL', "xmpp1_$name", 5,
+        (map { $self->key($_) }
+             qw/ account sessions presence roster requests /),
         $self->channel(), @arguments);
 }
 
@@ -159,20 +166,45 @@ sub _call {
 sub gone { "<presence type='unavailable' from='$_[0]{tag}/$_[1]'/>" }
 
 
-# bind($resource, $sid [, epoch =>, state =>, max =>, boot =>])
+# bind($resource, $sid [, epoch =>, state =>, max =>, boot =>, created =>])
 
 sub bind {
     my ($self, $resource, $sid, %opt) = @_;
 
     return $self->_call('bind', $resource, $sid, $opt{boot} // 'boot0',
                         $opt{epoch} // 0, $opt{state} // '-',
-                        $opt{max} // 32, $self->gone($resource));
+                        $opt{max} // 32, $self->gone($resource), 0,
+                        $opt{flags} // '-', $opt{created} // 0);
 }
 
 
-# presence($resource, $sid, $epoch, $state, $stanza [, $initial])
+# flags($resource, $sid, $epoch, $flags)
+
+sub flags {
+    my ($self, @arguments) = @_;
+
+    return $self->redis()->command('FCALL', 'xmpp1_flags', 1,
+                                   $self->key('sessions'), @arguments,
+                                   $self->channel());
+}
+
+
+# presence($resource, $sid, $epoch, $state, $stanza [, $initial]); but for
+# whether there is something in the inbox, which presence_inbox() returns
 
 sub presence {
+    my ($self, @arguments) = @_;
+
+    my $answer = $self->_presence(@arguments);
+
+    splice @$answer, 4, 1 if @$answer > 4;
+
+    return $answer;
+}
+
+sub presence_inbox { my $self = shift; return $self->_presence(@_)->[4] }
+
+sub _presence {
     my ($self, $resource, $sid, $epoch, $state, $stanza, $initial) = @_;
 
     return $self->_call('presence', $resource, $sid, $epoch, $state, $stanza,
@@ -180,11 +212,55 @@ sub presence {
 }
 
 
-sub unbind {
+# The two steps of the end, and what comes between them for a session that
+# goes on
+
+sub ends {
+    my ($self, $resource, $sid, $epoch, $held) = @_;
+
+    return $self->_call('gone', $resource, $sid, $epoch,
+                        $self->gone($resource), $held ? 1 : 0);
+}
+
+sub told   { my $self = shift; return $self->_call('told', @_) }
+sub unbind { my $self = shift; return $self->_call('unbind', @_) }
+
+
+# Both, as a worker does them when there is nobody to tell; the outcome
+
+sub leave {
     my ($self, $resource, $sid, $epoch) = @_;
 
-    return $self->_call('unbind', $resource, $sid, $epoch,
-                        $self->gone($resource));
+    my ($outcome, undef, $known, $contacts) =
+        @{ $self->ends($resource, $sid, $epoch) };
+
+    $self->unbind($resource, $sid, $known) if length($contacts // '');
+
+    return [ $outcome ];
+}
+
+
+# item($bare, $state [, $rest]): an item of the roster; without a state it goes
+
+sub item {
+    my ($self, $bare, $state, $rest) = @_;
+
+    return $self->redis()->command('HDEL', $self->key('roster'), "i$bare")
+        unless defined $state;
+
+    return $self->redis()->command('HSET', $self->key('roster'), "i$bare",
+                                   "1 $state 0 " . ($rest // ''));
+}
+
+
+# contact($user, $what [, $stanza, $resource]), in this account's slot
+
+sub contact {
+    my ($self, $user, $what, $stanza, $resource) = @_;
+
+    return $self->redis()->command('FCALL', 'xmpp1_contact', 3,
+        (map { $self->key($_) } qw/ sessions presence roster /),
+        $self->channel(), $user, $what, $stanza // '', $resource // '');
 }
 
 
@@ -204,20 +280,64 @@ sub session {
 }
 
 
-# route($sid, $counter, $kind, $resource ('': bare JID), $stanza)
+# route($sid, $counter, $kind, $resource ('': bare JID), $stanza, ...), as a
+# command that may have run before; the counters of more stanzas follow the
+# first.  route_first() is the same for one that has not, and route_from() for
+# one of a full JID, the first argument, that may be blocked.
 
-sub route {
-    my ($self, $sid, $counter, $kind, $resource, $stanza) = @_;
+sub route       { my $self = shift; return $self->_route('1', '', @_) }
+sub route_first { my $self = shift; return $self->_route('0', '', @_) }
+sub route_from  { my $self = shift; return $self->_route('0', @_) }
+sub route_again { my $self = shift; return $self->_route('1', @_) }
 
-    return $self->redis()->command('FCALL', 'xmpp1_route', 4,
-        (map { $self->key($_) } qw/ account sessions /),
+# only what a repeat of the command answers, too: outcome and number
+
+sub _route {
+    my $self = shift;
+    my $answer = $self->route_carbons(@_);
+
+    return [ @$answer[0, 1] ];
+}
+
+# The whole answer: the arguments are whether it may have run before, the
+# sender's full JID, sid, counter, kind, resource and the stanzas.
+
+sub route_carbons {
+    my ($self, $again, $from, $sid, $counter, $kind, $resource, @stanzas) = @_;
+
+    return $self->redis()->command('FCALL', 'xmpp1_route', 3,
+        $self->key('sessions'),
         $self->key('seen:' . $self->{period}),
         $self->key('seen:' . ($self->{period} - 1)),
-        $self->channel(), $sid, $counter, $kind, $resource, $stanza);
+        $self->channel(), $sid, $kind, $resource, $from, $self->{keep} // '',
+        $self->{archive} // '', (map { ($counter++, $_) } @stanzas), $again);
 }
 
 
-sub remove { $_[0]->_call('remove') }
+# copy($again, $sid, $counter, $stanza, ...): carbons of what was sent, and what
+# is archived of it; to $self->{to}, and no carbons if $self->{quiet}
+
+sub copy {
+    my ($self, $again, $sid, $counter, @stanzas) = @_;
+
+    return $self->redis()->command('FCALL', 'xmpp1_copy', 3,
+        $self->key('sessions'),
+        $self->key('seen:' . $self->{period}),
+        $self->key('seen:' . ($self->{period} - 1)),
+        $self->channel(), $sid, $self->{to} // 'to@localhost/r',
+        $self->{quiet} ? 0 : 1, $self->{archive} // '',
+        (map { ($counter++, $_) } @stanzas), $again);
+}
+
+
+sub remove {
+    my ($self, @created) = @_;
+
+    return $self->redis()->command('FCALL', 'xmpp1_remove', 1,
+                                   $self->key('account'), $self->channel(),
+                                   @created);
+}
+
 
 sub record {
     my ($self, $resource) = @_;
@@ -316,17 +436,19 @@ sub close {
 }
 
 
-# The bell as redis/xmpp.lua describes it
+# The bell as redis/10-base.lua describes it
 
 sub _parse {
     my ($text) = @_;
 
-    my ($kind, $number, $previous, $epoch, $targets, $body) =
-        $text =~ /\A1([mkx]) (\d+) (\d+) (\d+) ([^\n]*)\n(.*)\z/s
+    my ($kind, $number, $previous, $epoch, $targets, $lengths, $body) =
+        $text =~ /\A1([miokxebcphs])\ (\d+)\ (\d+)\ (\d+)\ ([^\n ]*)
+                  (?:\ ([\d,]+))?\n(.*)\z/xs
         or die "not a bell: $text\n";
 
     return { kind => $kind, number => $number, previous => $previous,
              epoch => $epoch, targets => [ sort split /,/, $targets ],
+             defined $lengths ? (lengths => [ split /,/, $lengths ]) : (),
              body => $body };
 }
 

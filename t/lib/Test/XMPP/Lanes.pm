@@ -1,14 +1,18 @@
 package Test::XMPP::Lanes;
 
-# A unix socket in front of Redis that tells the two connections of a worker
-# apart and is slow, deaf or gone on one of them only: what rings and what is
-# answered are then out of step by as much as a test likes.
+# A socket in front of Redis, a unix socket or with the path "tcp" a port, that
+# tells the two connections of a worker apart and is slow, deaf or gone on one
+# of them only: what rings and what is answered are then out of step by as much
+# as a test likes.
 #
 #   my $lanes = Test::XMPP::Lanes->new($path, $redis->socket());
 #   $lanes->delay('subscriber', 200);      milliseconds, each way
 #   $lanes->hold('command'); ... $lanes->release('command');
 #   $lanes->mute('command');               holds what Redis says
+#   $lanes->turn('command');               but not what it has said until now
 #   $lanes->cut('subscriber');             with all that is held
+#   $lanes->strand('command');             holds what is there, not what comes
+#   $lanes->release('stranded');           to whoever has not reset it
 #
 # A connection is a subscriber from its first SSUBSCRIBE on and a command
 # connection from its first FUNCTION; before that it has no lane, and nothing
@@ -18,20 +22,20 @@ use strict;
 use warnings;
 
 use IO::Handle;
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
 use Socket qw/ AF_UNIX SOCK_STREAM PF_UNSPEC /;
 use Time::HiRes qw/ time /;
 
+use Test::XMPP::Process;
+
 
 sub new {
     my ($class, $path, $target) = @_;
 
-    unlink $path;
+    my $listen = $path eq 'tcp' ? _listen_tcp() : _listen_unix($path);
 
-    my $listen = IO::Socket::UNIX->new(Local => $path, Listen => 128)
-        or die "$path: $!\n";
-    chmod 0666, $path;
     socketpair my $mine, my $its, AF_UNIX, SOCK_STREAM, PF_UNSPEC
         or die "socketpair: $!\n";
 
@@ -48,11 +52,38 @@ sub new {
     }
 
     close $its;
-    close $listen;
     $mine->autoflush(1);
 
-    return bless { pid => $pid, orders => $mine, owner => $$ }, $class;
+    my $port = $path eq 'tcp' ? $listen->sockport() : undef;
+
+    close $listen;
+
+    return bless { pid => $pid, orders => $mine, owner => $$,
+                   port => $port }, $class;
 }
+
+
+sub _listen_tcp {
+    return IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 128)
+           // die "a port: $!\n";
+}
+
+
+sub _listen_unix {
+    my ($path) = @_;
+
+    unlink $path;
+
+    my $listen = IO::Socket::UNIX->new(Local => $path, Listen => 128)
+        or die "$path: $!\n";
+    chmod 0666, $path;
+
+    return $listen;
+}
+
+
+sub port { $_[0]{port} }
+
 
 
 sub delay   { my ($self, $lane, $ms) = @_; $self->_order('delay', $lane, $ms) }
@@ -60,6 +91,20 @@ sub hold    { $_[0]->_order('hold', $_[1]) }
 sub mute    { $_[0]->_order('mute', $_[1]) }
 sub release { $_[0]->_order('release', $_[1]) }
 sub cut     { $_[0]->_order('cut', $_[1]) }
+sub strand  { $_[0]->_order('strand', $_[1]) }
+
+# Lets through what lies there, and waits for the first of it: Redis may have
+# run what this end has not read the answer of
+
+sub turn {
+    my ($self, $lane) = @_;
+
+    Test::XMPP::Process::await(sub { $self->held($lane) })
+        or die "nothing lies there\n";
+
+    return $self->_order('turn', $lane);
+}
+
 
 # How many bytes lie there
 
@@ -108,7 +153,8 @@ sub DESTROY {
 sub _serve {
     my ($listen, $orders, $target) = @_;
 
-    my %lane = (command => {}, subscriber => {}, none => {});
+    my %lane = (command => {}, subscriber => {}, none => {},
+                stranded => {});
     my %ends;
     my $words = '';
 
@@ -185,6 +231,21 @@ sub _obey {
     if ($order eq 'cut') {
         _close($ends, $_) for @ends;
 
+    } elsif ($order eq 'strand') {
+        $lane->{stranded}{held} = 1;
+        $_->{lane} = $lane->{stranded} for @ends;
+
+    } elsif ($order eq 'turn') {
+        for my $end (grep { $_->{worker} } @ends) {
+            while (@{ $end->{out} } && !$end->{dead}) {
+                my $w = '';
+
+                vec($w, $end->{fd}, 1) = 1;
+                select(undef, $w, undef, undef);
+                _write($end);
+            }
+        }
+
     } elsif ($order eq 'held') {
         $answer = 0;
         $answer += length $_->[1] for map { @{ $_->{out} } } @ends;
@@ -205,6 +266,7 @@ sub _accept {
                           lane => $lane } } $client, $server;
 
     $a->{worker} = 1;
+    $a->{tcp} = $client->isa('IO::Socket::INET');
     ($a->{peer}, $b->{peer}) = ($b, $a);
     $ends->{$_->{fd}} = $_ for $a, $b;
 }
@@ -233,6 +295,9 @@ sub _read {
     my $n = sysread($end->{fh}, my $bytes, 65536);
 
     if (!$n) {
+        # TCP does not repeat what a reset connection has not delivered
+
+        $end->{dead} = 1 if !defined $n && $!{ECONNRESET} && $end->{tcp};
         $end->{eof} = 1 if defined $n || !$!{EAGAIN};
         return;
     }

@@ -8,6 +8,7 @@ use warnings;
 use Cwd qw/ abs_path /;
 use File::Basename qw/ dirname /;
 
+use Test::XMPP::Daemon;
 use Test::XMPP::Process;
 
 *await = \&Test::XMPP::Process::await;
@@ -82,7 +83,7 @@ sub modules {
 }
 
 
-# new(dir, name, config, redis, relay, workers): nothing is started yet
+# new(dir, name, config, redis, relay, workers, daemon): nothing is started yet
 
 sub new {
     my ($class, %self) = @_;
@@ -166,8 +167,10 @@ sub start {
     my ($self) = @_;
 
     $self->write_config();
-    $self->{process} = Test::XMPP::Process->start("$self->{prefix}/stderr.log",
-                                                  $self->command());
+    $self->{process} = $self->{daemon}
+        ? Test::XMPP::Daemon->start($self)
+        : Test::XMPP::Process->start("$self->{prefix}/stderr.log",
+                                     $self->command());
 
     for my $port (@{ $self->{ports} }) {
         next unless $port && $self->{config} =~ /%%PORT_/;
@@ -211,18 +214,23 @@ sub stop {
 sub workers {
     my ($self, $all) = @_;
 
-    my $master = $self->pid() or return;
-    my @workers;
-
-    for my $task (glob "/proc/$master/task/*/children") {
-        push @workers, split ' ', Test::XMPP::Process::slurp($task);
-    }
-
     return sort { $a <=> $b } grep {
-        my $title = Test::XMPP::Process::slurp("/proc/$_/cmdline");
+        my $title = Test::XMPP::Process::slurp("/proc/$_/cmdline") // '';
         $title =~ /worker process/
             && ($all || $title !~ /shutting down/);
-    } @workers;
+    } $self->children();
+}
+
+
+# The pids of all children of the master.
+
+sub children {
+    my ($self) = @_;
+
+    my $master = $self->pid() or return;
+
+    return map { split ' ', Test::XMPP::Process::slurp($_) }
+               glob "/proc/$master/task/*/children";
 }
 
 
@@ -243,6 +251,22 @@ sub reload {
     }) or die "$self->{name}: reload failed\n" . $self->read_log();
 
     return @old;
+}
+
+
+# A new binary in the place of the old one, of a daemon: SIGUSR2, and when that
+# runs SIGWINCH and SIGQUIT to the old master, which ends.
+
+sub upgrade {
+    my ($self) = @_;
+
+    my $old = $self->{process};
+
+    $self->{process} = Test::XMPP::Daemon->new($self,
+                                               sub { $old->kill('USR2') });
+    $old->kill('WINCH');
+
+    return $old->stop('QUIT');
 }
 
 
@@ -269,9 +293,14 @@ sub kill_worker {
 sub kill_host {
     my ($self) = @_;
 
-    my @all = $self->workers('all');
+    # the master first, or it starts new ones, which nobody would know of
 
-    # the master first, or it starts new ones
+    $self->{process}->kill('STOP');
+
+    # a new one has no title yet
+
+    my @all = $self->children();
+
     $self->{process}->kill('KILL');
     kill 'KILL', @all;
     $self->{process}->stop('KILL');
@@ -280,12 +309,33 @@ sub kill_host {
 }
 
 
-sub read_log { Test::XMPP::Process::slurp("$_[0]{prefix}/error.log") }
+# The log, or what has come since log_end() told $from
+
+sub read_log {
+    my ($self, $from) = @_;
+
+    my $log = Test::XMPP::Process::slurp("$self->{prefix}/error.log");
+
+    return substr($log, $from // 0);
+}
+
+sub log_end { length $_[0]->read_log() }
+
+
+# await_log($re), await_log($re, $timeout); await_log_from($from, $re) where
+# what was said before must not count
 
 sub await_log {
     my ($self, $re, $timeout) = @_;
 
-    return await(sub { $self->read_log() =~ $re }, $timeout);
+    return $self->await_log_from(0, $re, $timeout);
+}
+
+
+sub await_log_from {
+    my ($self, $from, $re, $timeout) = @_;
+
+    return await(sub { $self->read_log($from) =~ $re }, $timeout);
 }
 
 

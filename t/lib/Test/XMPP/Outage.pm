@@ -44,15 +44,19 @@ stream {
 EOT
 
 
-# new($t, $name): two users online, one on each host, who are in touch
+# new($t, $name, @hosts): two users online, one on each host, who are in touch;
+# the hosts are 0 and 1 unless they are given
 
 sub new {
-    my ($class, $t, $name) = @_;
+    my ($class, $t, $name, @hosts) = @_;
 
-    my $self = bless { t => $t, name => $name, n => 0 }, $class;
+    @hosts = (0, 1) unless @hosts;
 
-    $self->{alice} = $self->come('alice', 0);
-    $self->{bob} = $self->come('bob', 1);
+    my $self = bless { t => $t, name => $name, n => 0, hosts => \@hosts },
+                     $class;
+
+    $self->{alice} = $self->come('alice', $hosts[0]);
+    $self->{bob} = $self->come('bob', $hosts[1]);
     $self->talk('before');
 
     return $self;
@@ -92,7 +96,7 @@ sub refuses_logins {
 
     $wanted //= 'temporary-auth-failure';
 
-    for my $host (0, 1) {
+    for my $host (@{ $self->{hosts} }) {
         my $client = $self->{t}->client('alice', on => $host);
         my $start = time();
 
@@ -161,7 +165,7 @@ sub end {
 
     $what->();
 
-    my $client = $self->come('carol', 1);
+    my $client = $self->come('carol', $self->{hosts}[1]);
 
     ok($client, "$self->{name}: logins work again");
     $client->close() if $client;
@@ -203,7 +207,13 @@ sub talk {
                       @{ $to->{events} };
            }), "$name: $when: " . $from->who() . ' reaches ' . $to->who());
 
-        $_->sync() for $from, $to;
+        # behind all tries: Redis answers who sent one before it rings for it
+
+        my $mark = 'mark-' . $from->id();
+
+        $from->message($to->jid(), $mark, type => 'headline');
+        ok($to->pick('message', body => $mark), 'and nothing is on its way');
+        $from->sync();
         $self->{returned}{ $_->[1]->attr('id') // '' }++
             for grep { $_->[0] eq 'stanza'
                        && ($_->[1]->attr('type') // '') eq 'error' }

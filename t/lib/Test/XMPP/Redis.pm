@@ -84,9 +84,21 @@ sub kill9 {
     return $self->{process}->stop('KILL');
 }
 
-# A stopped Redis answers nothing and closes nothing.
+# A stopped Redis answers nothing and closes nothing.  It stands still when
+# pause() returns: the signal alone may reach it a little later.
 
-sub pause  { $_[0]{process}->kill('STOP') }
+sub pause {
+    my ($self) = @_;
+
+    my $stat = '/proc/' . $self->pid() . '/stat';
+
+    $self->{process}->kill('STOP');
+
+    return Test::XMPP::Process::await(sub {
+        Test::XMPP::Process::slurp($stat) =~ /\) T /;
+    });
+}
+
 sub resume { $_[0]{process}->kill('CONT') }
 
 

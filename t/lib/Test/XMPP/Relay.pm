@@ -1,29 +1,29 @@
 package Test::XMPP::Relay;
 
-# A unix socket in front of another one that passes bytes on after a delay,
-# or holds them, or cuts the connections: a slow or lost Redis.  One forked
-# process with one loop, which takes its orders by a pipe.
+# A socket in front of another one that passes bytes on after a delay, or
+# holds them, or cuts the connections: a slow or lost Redis, or a bad network
+# between a client and a host.  One forked process with one loop, which takes
+# its orders by a socket.
 
 use strict;
 use warnings;
 
+use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
+use Socket qw/ AF_UNIX PF_UNSPEC SOCK_STREAM SOL_SOCKET SO_LINGER /;
 use Time::HiRes qw/ time /;
 
 
-# new($listen_path, $target_path, $delay): the delay, in milliseconds, is
-# that of each direction
+# new($listen, $target, $delay): paths of unix sockets, or address:port.  The
+# delay, in milliseconds, is that of each direction.
 
 sub new {
     my ($class, $path, $target, $delay) = @_;
 
-    unlink $path;
-
-    my $listen = IO::Socket::UNIX->new(Local => $path, Listen => 128)
-        or die "$path: $!\n";
-    chmod 0666, $path;
-    pipe my $orders, my $pipe or die "pipe: $!\n";
+    my $listen = _listen($path) or die "$path: $!\n";
+    socketpair my $orders, my $pipe, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+        or die "socketpair: $!\n";
 
     my $pid = fork() // die "fork: $!\n";
 
@@ -54,18 +54,36 @@ sub socket { $_[0]{path} }
 
 sub delay { my ($self, $ms) = @_; return $self->_order("delay $ms") }
 
-# Nothing passes until release
+# Nothing passes until release, or nothing of what the target sends
 
-sub hold    { $_[0]->_order('hold') }
-sub release { $_[0]->_order('release') }
+sub hold    { $_[0]->_order('hold all') }
+sub deafen  { $_[0]->_order('hold back') }
+sub release { $_[0]->_order('hold') }
 
-# Closes all connections; new ones are welcome.
+# How many bytes of clients are held, or wait for their time, now
 
-sub cut { $_[0]->_order('cut') }
+sub held {
+    my ($self) = @_;
+
+    $self->_order('held');
+
+    my $answer = readline $self->{pipe};
+
+    return $answer + 0;
+}
+
+# Closes all connections, or resets them; new ones are welcome.
+
+sub cut   { $_[0]->_order('cut') }
+sub reset { $_[0]->_order('reset') }
+
+# Closes the side of the clients alone: the target notices nothing.
+
+sub strand { $_[0]->_order('strand') }
 
 # New connections go to this socket.
 
-sub target { my ($self, $path) = @_; return $self->_order("target $path") }
+sub target { my ($self, $to) = @_; return $self->_order("target $to") }
 
 # From now on drops what has this text in it; nothing: ends that.
 
@@ -107,15 +125,16 @@ sub DESTROY {
 ###############################################################################
 # The process
 
-# Each connection is two ends that point to each other: { fh, peer, out },
-# out being a list of [ time when it may be written, bytes ].
+# Each connection is two ends that point to each other: { fh, peer, out, way },
+# out being a list of [ time when it may be written, bytes ], way "back" for
+# what goes to a client.
 
 sub _serve {
     my ($listen, $orders, $target, $delay) = @_;
 
     my %ends;
-    my $held = 0;
-    my $swallow;
+    my $held = '';
+    my (@nowhere, $swallow);
     my $words = '';
 
     for ( ;; ) {
@@ -131,7 +150,7 @@ sub _serve {
             # a queue of its own bounds what lies here
             vec($r, $fd, 1) = 1 if @{ $end->{peer}{out} } < 1024
                                    && !$end->{eof};
-            next if !$first || $held;
+            next if !$first || $held eq 'all' || $held eq $end->{way};
 
             if ($first->[0] <= $now) {
                 vec($w, $fd, 1) = 1;
@@ -152,9 +171,12 @@ sub _serve {
                 my ($order, $value) = split / /, $1;
 
                 $delay = $value / 1000 if $order eq 'delay';
-                $held = 1 if $order eq 'hold';
-                $held = 0 if $order eq 'release';
-                _close(\%ends, keys %ends) if $order eq 'cut';
+                $held = $value // '' if $order eq 'hold';
+                syswrite $orders, _waiting(values %ends) . "\n"
+                    if $order eq 'held';
+                _linger(map { $_->{fh} } values %ends) if $order eq 'reset';
+                _close(\%ends, keys %ends) if $order =~ /^(?:cut|reset)$/;
+                push @nowhere, _strand(values %ends) if $order eq 'strand';
                 $target = $value if $order eq 'target';
                 $swallow = $value if $order eq 'swallow';
             }
@@ -176,16 +198,45 @@ sub _serve {
 }
 
 
+sub _listen {
+    my ($address) = @_;
+
+    return IO::Socket::INET->new(LocalAddr => $address, Listen => 128,
+                                 ReuseAddr => 1) if $address !~ m{/};
+
+    unlink $address;
+
+    my $listen = IO::Socket::UNIX->new(Local => $address, Listen => 128)
+        or return;
+    chmod 0666, $address;
+
+    return $listen;
+}
+
+
+sub _waiting {
+    my $n = 0;
+
+    for my $end (grep { $_->{way} eq 'forth' } @_) {
+        $n += length $_->[1] for @{ $end->{out} };
+    }
+
+    return $n;
+}
+
+
 sub _accept {
     my ($listen, $target, $ends) = @_;
 
     my $client = $listen->accept() or return;
-    my $server = IO::Socket::UNIX->new(Peer => $target) or return;
+    my $server = $target =~ m{/} ? IO::Socket::UNIX->new(Peer => $target)
+                                 : IO::Socket::INET->new($target);
+    return if !$server;
 
     $_->blocking(0) for $client, $server;
 
-    my $a = { fh => $client, out => [] };
-    my $b = { fh => $server, out => [], peer => $a };
+    my $a = { fh => $client, out => [], way => 'back' };
+    my $b = { fh => $server, out => [], way => 'forth', peer => $a };
     $a->{peer} = $b;
 
     $ends->{fileno($client)} = $a;
@@ -206,6 +257,28 @@ sub _close {
         POSIX::close($fd);
         $end->{peer} = undef;
     }
+}
+
+
+sub _linger {
+    setsockopt $_, SOL_SOCKET, SO_LINGER, pack 'ii', 1, 0 for @_;
+}
+
+
+# Clients become sockets that nobody reads: the other ends of them
+
+sub _strand {
+    my @nowhere;
+
+    for my $end (grep { $_->{way} eq 'back' } @_) {
+        socketpair my $here, my $there, AF_UNIX, SOCK_STREAM, PF_UNSPEC
+            or die "socketpair: $!\n";
+        $here->blocking(0);
+        POSIX::dup2(fileno $here, fileno $end->{fh});
+        push @nowhere, $there;
+    }
+
+    return @nowhere;
 }
 
 

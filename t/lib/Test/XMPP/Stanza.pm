@@ -26,6 +26,8 @@ our %NS = (
     time    => 'urn:xmpp:time',
     version => 'jabber:iq:version',
     roster  => 'jabber:iq:roster',
+    data    => 'jabber:x:data',
+    sm      => 'urn:xmpp:sm:3',
 );
 
 my $parser = XML::LibXML->new(no_network => 1, expand_entities => 1,
@@ -97,6 +99,38 @@ sub find {
     return @nodes if wantarray;
     return @nodes ? $nodes[0]->textContent() : undef;
 }
+
+
+# What an element says, for is_deeply(): its name, attributes and content,
+# with namespaces and without prefixes.  From XML, or a node.
+
+sub tree {
+    my ($node) = @_;
+
+    $node = $parser->parse_string($node)->documentElement() unless ref $node;
+
+    my @content;
+    my %attrs = map { _name($_) => $_->value() }
+                grep { $_->nodeType() == XML_ATTRIBUTE_NODE }
+                $node->attributes();
+
+    for my $child ($node->childNodes()) {
+        if ($child->nodeType() == XML_ELEMENT_NODE) {
+            push @content, tree($child);
+
+        } elsif (@content && !ref $content[-1]) {
+            $content[-1] .= $child->data();
+
+        } else {
+            push @content, $child->data();
+        }
+    }
+
+    return [ _name($node), \%attrs, @content ];
+}
+
+
+sub _name { '{' . ($_[0]->namespaceURI() // '') . '}' . $_[0]->localname() }
 
 
 # true when the expression holds: a boolean, or a non-empty node set

@@ -1,0 +1,167 @@
+/*
+ * A session that may be resumed (XEP-0198, 5) leaves this worker: another has
+ * taken it, or this one drains.
+ *
+ *     bound, detached --bell: taken----.
+ *            |                         v
+ *            '--the worker drains--> ending --nothing is in flight--> written
+ *                                    (no stream, its queue is filled)
+ *
+ * Its stream is closed: by <conflict/> when another has come (5), without a
+ * word when the worker drains, since the client is to come back.  What it had
+ * sent and is in flight is handled to its end, so that the count is exact; what
+ * was read and not begun is not counted, and is sent again.  Then all that
+ * belongs to it is written, and it is gone here without anybody being told: no
+ * contact hears of it, and nothing comes back to who has sent something.
+ *
+ * A drained one stays on this worker's list: who cleans up after the worker
+ * takes it over, should its client not have come by then.
+ *
+ * Redis is away: what it knows already is what the next one gets, as if this
+ * worker had been killed.
+ */
+
+
+#include "ngx_xmpp.h"
+
+
+#define NGX_XMPP_HAND_POOL            1024
+
+
+static void ngx_xmpp_hand_acked(ngx_xmpp_session_t *xs);
+static void ngx_xmpp_hand_early(ngx_xmpp_session_t *xs);
+
+
+/* 1 when a client may come back for it, to whatever worker */
+
+ngx_uint_t
+ngx_xmpp_hand_may(ngx_xmpp_session_t *xs)
+{
+    ngx_xmpp_sm_t  *sm;
+
+    sm = xs->sm;
+
+    return sm && sm->timeout && !sm->full && xs->epoch && xs->take == NULL
+           && !xs->ending && !xs->displaced;
+}
+
+
+/*
+ * One that may; nothing goes under the caller.  dead: its client has not gone
+ * to another worker, but this one was taken for dead: it may come back.
+ */
+
+void
+ngx_xmpp_hand(ngx_xmpp_session_t *xs, ngx_uint_t dead)
+{
+    xs->handed = 1;
+
+    ngx_xmpp_session_close(xs, dead ? NGX_XMPP_SE_BREAK : NGX_XMPP_SE_CONFLICT,
+                           "the session was resumed on another stream");
+}
+
+
+/* nothing is in flight any more */
+
+void
+ngx_xmpp_hand_finish(ngx_xmpp_session_t *xs)
+{
+    ngx_str_t                  text;
+    ngx_pool_t                *pool;
+    ngx_queue_t                directed;
+    ngx_xmpp_store_session_t   ss;
+
+    if (xs->worker->drained) {
+        return;
+    }
+
+    ngx_queue_init(&directed);
+
+    ngx_xmpp_session_active(xs);
+    ngx_xmpp_hand_early(xs);
+    ngx_xmpp_hand_acked(xs);
+
+    xs->directed = &directed;
+    ngx_xmpp_feature_event(xs, NGX_XMPP_EVENT_UNBIND);
+    xs->directed = NULL;
+
+    pool = ngx_create_pool(NGX_XMPP_HAND_POOL, xs->worker->log);
+
+    if (pool) {
+        ngx_xmpp_session_record(xs, &ss);
+
+        if (ngx_xmpp_take_write(pool, xs, &directed, &text) == NGX_OK) {
+            ngx_xmpp_store_sm_write(xs->worker->store, &ss,
+                                    ngx_xmpp_ack_count(xs), &text);
+        }
+
+        ngx_destroy_pool(pool);
+    }
+
+    ngx_xmpp_directed_free(&directed);
+
+    /* if nobody has it, whoever cleans up after this worker takes it */
+
+    if (!xs->worker->draining) {
+        ngx_xmpp_heartbeat_unlist(xs->worker, NULL, &xs->sid);
+    }
+
+    ngx_log_error(NGX_LOG_INFO, xs->worker->log, 0,
+                  "session of \"%V\" was given to another worker",
+                  &xs->jid.full);
+}
+
+
+/* of the first packet some were acknowledged: the rest is what goes along */
+
+static void
+ngx_xmpp_hand_acked(ngx_xmpp_session_t *xs)
+{
+    u_char              entry[3 * NGX_INT64_LEN + 3];
+    ngx_str_t           taken;
+    ngx_xmpp_sm_t      *sm;
+    ngx_xmpp_packet_t  *pkt;
+
+    sm = xs->sm;
+
+    if (sm->skip == 0) {
+        return;
+    }
+
+    pkt = sm->out->packet;
+
+    if (pkt->number) {
+        taken.data = entry;
+        taken.len = ngx_sprintf(entry, "%uL %ui %ui", pkt->number, pkt->index,
+                                pkt->index + sm->skip - 1)
+                    - entry;
+
+        ngx_xmpp_store_taken_send(xs->worker->store, &xs->account->sn.str,
+                                  &taken);
+    }
+
+    ngx_xmpp_ack_trim(xs);
+}
+
+
+/* what is in the inbox is read from there, behind what is older */
+
+static void
+ngx_xmpp_hand_early(ngx_xmpp_session_t *xs)
+{
+    ngx_xmpp_out_t  *out;
+
+    xs->holding = 0;
+
+    while (xs->early) {
+        out = xs->early;
+        xs->early = out->next;
+
+        if (out->packet->number == 0) {
+            ngx_xmpp_session_output(xs, out->packet);
+        }
+
+        ngx_xmpp_packet_release(out->packet);
+        ngx_free(out);
+    }
+}
