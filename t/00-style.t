@@ -263,8 +263,8 @@ sub check_heads {
     }
 
     for my $file (grep { /\.(?:t|pm|pl)$/ } @files) {
-        my $head = join "\n", (split /\n/, $text{$file})[0 .. 12];
-        bad($file, 'no head comment') unless $head =~ /^# \S/m;
+        my @first = grep { defined } (split /\n/, $text{$file})[0 .. 12];
+        bad($file, 'no head comment') unless grep { /^# \S/ } @first;
     }
 }
 

@@ -63,6 +63,7 @@ typedef struct {
 } ngx_xmpp_leave_t;
 
 
+static u_char *ngx_xmpp_leave_copy(u_char *p, ngx_str_t *dst, ngx_str_t *src);
 static ngx_xmpp_leave_t *ngx_xmpp_leave_create(ngx_xmpp_worker_t *w,
     ngx_xmpp_leaving_t *l);
 static void ngx_xmpp_leave_next(ngx_xmpp_worker_t *w);
@@ -224,28 +225,16 @@ ngx_xmpp_leave_create(ngx_xmpp_worker_t *w, ngx_xmpp_leaving_t *l)
 
     p = (u_char *) lv + sizeof(ngx_xmpp_leave_t);
 
-    lv->tag.data = p;
-    lv->tag.len = tag.len;
-    p = ngx_cpymem(p, tag.data, tag.len);
+    p = ngx_xmpp_leave_copy(p, &lv->tag, &tag);
+    p = ngx_xmpp_leave_copy(p, &lv->full, &full);
+    p = ngx_xmpp_leave_copy(p, &lv->sid, &l->sid);
+    (void) ngx_xmpp_leave_copy(p, &lv->record.boot, &boot);
 
-    lv->full.data = p;
-    lv->full.len = full.len;
-
-    lv->bare.data = p;
+    lv->bare.data = lv->full.data;
     lv->bare.len = l->bare.len;
 
-    lv->resource.data = p + l->bare.len + 1;
+    lv->resource.data = lv->full.data + l->bare.len + 1;
     lv->resource.len = l->resource.len;
-
-    p = ngx_cpymem(p, full.data, full.len);
-
-    lv->sid.data = p;
-    lv->sid.len = l->sid.len;
-    p = ngx_cpymem(p, l->sid.data, l->sid.len);
-
-    lv->record.boot.data = p;
-    lv->record.boot.len = boot.len;
-    ngx_memcpy(p, boot.data, boot.len);
 
     lv->dead = (l->boot.len != 0);
     lv->record.dead = lv->dead;
@@ -274,6 +263,16 @@ failed:
     ngx_xmpp_worker_pool_done(w, pool);
 
     return lv;
+}
+
+
+static u_char *
+ngx_xmpp_leave_copy(u_char *p, ngx_str_t *dst, ngx_str_t *src)
+{
+    dst->data = p;
+    dst->len = src->len;
+
+    return ngx_cpymem(p, src->data, src->len);
 }
 
 

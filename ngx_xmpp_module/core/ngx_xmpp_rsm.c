@@ -1,8 +1,18 @@
 
 /*
  * Result set management (XEP-0059): what a request for a page asks for, and
- * what the answer says of it.  Which items there are knows whoever has them;
- * there is no state, each request stands for itself.
+ * what the answer says of it.
+ *
+ *     <max/>                   so many at most (2.1); 0: only count (2.7)
+ *     <after/>, <before/>      a page forward (2.2), or back (2.3); an empty
+ *                              <before/> is the last page (2.5)
+ *     <index/>                 from a place on: whoever has the items may
+ *                              refuse that (2.6)
+ *     <first/>, <last/>, <count/>     of what was found (2.2, 2.7)
+ *
+ * Which items there are, and what their ids mean, knows whoever has them.
+ * There is no state: each request stands for itself.  Text that was parsed
+ * points into the request's tree, or into the pool given.
  */
 
 

@@ -2,6 +2,13 @@
  * Where the master of Redis is: xmppctl asks the sentinels of an address, one
  * after the other, as the server does (ngx_xmpp_redis_sentinel.c).  One that is
  * of no use is worth a line; when all are, the command fails.
+ *
+ *     for each sentinel: connect, AUTH if it has a password,
+ *     SENTINEL GET-MASTER-ADDR-BY-NAME name
+ *         address: it becomes url's      nil: it does not know that name
+ *
+ * A connection lives for one question.  What is asked is a copy of url, so a
+ * sentinel that failed leaves nothing behind; url's strings are the command's.
  */
 
 

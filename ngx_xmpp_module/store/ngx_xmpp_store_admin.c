@@ -25,13 +25,8 @@ ngx_xmpp_store_account(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_uint_t             i;
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, tag));
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_account");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_REMOVED, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_account", tag, 2,
+                        NGX_XMPP_KEY_ACCOUNT, NGX_XMPP_KEY_REMOVED);
     ngx_xmpp_store_arg(&a, created);
 
     for (i = 0; keys && i < NGX_XMPP_SCRAM_HASHES; i++) {
@@ -50,13 +45,8 @@ ngx_xmpp_store_disable(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, tag));
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_disable");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_disable", tag, 2,
+                        NGX_XMPP_KEY_ACCOUNT, NGX_XMPP_KEY_SESSIONS);
     ngx_xmpp_store_arg_channel(store, &a, tag);
     ngx_xmpp_store_arg(&a, date);
 
@@ -70,12 +60,8 @@ ngx_xmpp_store_kick(ngx_xmpp_store_t *store, ngx_pool_t *pool, ngx_str_t *tag,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, tag));
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_kick");
-    ngx_xmpp_store_arg_text(&a, "1");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_kick", tag, 1,
+                        NGX_XMPP_KEY_SESSIONS);
     ngx_xmpp_store_arg_channel(store, &a, tag);
     ngx_xmpp_store_arg(&a, resource);
 

@@ -21,15 +21,9 @@ ngx_xmpp_store_archive(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + 4 * NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_archive");
-    ngx_xmpp_store_arg_text(&a, "3");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ARCHIVE, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ARCHIVED, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_archive", ss->tag, 3,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_ARCHIVE,
+                        NGX_XMPP_KEY_ARCHIVED);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg(&a, &ar->there);
     ngx_xmpp_store_arg(&a, &ar->low);
@@ -54,14 +48,8 @@ ngx_xmpp_store_archive_ends(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + 2 * NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_archive_ends");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ARCHIVE, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_archive_ends", ss->tag, 2,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_ARCHIVE);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg_uint(&a, age);
 
@@ -76,14 +64,8 @@ ngx_xmpp_store_archiving_get(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_archiving");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ARCHIVING, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_archiving", ss->tag, 2,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_ARCHIVING);
     ngx_xmpp_store_arg_session(&a, ss);
 
     return ngx_xmpp_store_command(store, &a, handler, data);
@@ -97,15 +79,9 @@ ngx_xmpp_store_archiving_set(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_archiving_set");
-    ngx_xmpp_store_arg_text(&a, "3");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ARCHIVED, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ARCHIVING, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_archiving_set", ss->tag, 3,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_ARCHIVED,
+                        NGX_XMPP_KEY_ARCHIVING);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg(&a, &ar->standard);
     ngx_xmpp_store_arg(&a, &ar->always);

@@ -22,14 +22,8 @@ ngx_xmpp_store_blocklist(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_blocklist");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_BLOCKED, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_blocklist", ss->tag, 2,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_BLOCKED);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg(&a, ss->flags);
 
@@ -44,14 +38,9 @@ ngx_xmpp_store_block(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + 4 * NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, b->unblock ? "xmpp1_unblock" : "xmpp1_block");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_BLOCKED, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool,
+                        b->unblock ? "xmpp1_unblock" : "xmpp1_block", ss->tag,
+                        2, NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_BLOCKED);
     ngx_xmpp_store_arg_channel(store, &a, ss->tag);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg(&a, &b->push);
@@ -89,15 +78,9 @@ ngx_xmpp_store_affected(ngx_xmpp_store_t *store, ngx_pool_t *pool,
         name = "=";
     }
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_affected");
-    ngx_xmpp_store_arg_text(&a, "3");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_PRESENCE, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ROSTER, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_affected", ss->tag, 3,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_PRESENCE,
+                        NGX_XMPP_KEY_ROSTER);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg_text(&a, name);
     ngx_xmpp_store_arg(&a, jids);

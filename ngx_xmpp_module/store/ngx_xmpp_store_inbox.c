@@ -1,8 +1,15 @@
 /*
  * The inbox: messages that no session has taken yet, in the account's slot
- * (redis/19-inbox.lua).  The Function that routes writes it; here it is read,
- * one Function per page, and told what was taken, one for many.  Both may be
- * repeated.
+ * (redis/19-inbox.lua).
+ *
+ *     route (ngx_xmpp_store_route.c) --> an entry, and the bell
+ *     inbox                          --> a page of what was not taken
+ *     taken                          --> entries that may go
+ *
+ * One Function per page, and one for many that were taken.  Both may be
+ * repeated: a page changes nothing, and what has gone is not missed.  Nobody
+ * waits for taken_send, whose pool goes with the reply; the others are
+ * requests of the caller's pool, which cancels them.
  */
 
 
@@ -21,14 +28,8 @@ ngx_xmpp_store_inbox(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + 3 * NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_inbox");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_INBOX, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_inbox", ss->tag, 2,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_INBOX);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg(&a, last);
     ngx_xmpp_store_arg_uint(&a, bytes);
@@ -71,12 +72,7 @@ static void
 ngx_xmpp_store_taken_args(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_pool_t *pool, ngx_str_t *tag, ngx_str_t *taken)
 {
-    ngx_xmpp_store_args(a, pool, 2 * ngx_xmpp_store_key_len(store, tag));
-
-    ngx_xmpp_store_arg_text(a, "FCALL");
-    ngx_xmpp_store_arg_text(a, "xmpp1_taken");
-    ngx_xmpp_store_arg_text(a, "2");
-    ngx_xmpp_store_arg_key(store, a, NGX_XMPP_KEY_SESSIONS, tag);
-    ngx_xmpp_store_arg_key(store, a, NGX_XMPP_KEY_INBOX, tag);
+    ngx_xmpp_store_call(store, a, pool, "xmpp1_taken", tag, 2,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_INBOX);
     ngx_xmpp_store_arg(a, taken);
 }

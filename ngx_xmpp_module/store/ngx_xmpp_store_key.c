@@ -197,6 +197,33 @@ ngx_xmpp_store_args(ngx_xmpp_store_args_t *a, ngx_pool_t *pool, size_t extra)
 
 
 void
+ngx_xmpp_store_call(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_pool_t *pool, const char *function, ngx_str_t *tag, ngx_uint_t keys,
+    ...)
+{
+    va_list     args;
+    ngx_uint_t  i;
+
+    ngx_xmpp_store_args(a, pool,
+                        (keys + 1) * ngx_xmpp_store_key_len(store, tag)
+                        + (NGX_XMPP_STORE_CALL_NUMBERS + 1) * NGX_INT64_LEN);
+
+    ngx_xmpp_store_arg_text(a, "FCALL");
+    ngx_xmpp_store_arg_text(a, function);
+    ngx_xmpp_store_arg_uint(a, keys);
+
+    va_start(args, keys);
+
+    for (i = 0; i < keys; i++) {
+        ngx_xmpp_store_arg_key(store, a, va_arg(args, ngx_xmpp_store_key_e),
+                               tag);
+    }
+
+    va_end(args);
+}
+
+
+void
 ngx_xmpp_store_arg(ngx_xmpp_store_args_t *a, ngx_str_t *value)
 {
     if (a->failed || a->n == NGX_XMPP_STORE_ARGS) {

@@ -21,14 +21,9 @@ ngx_xmpp_store_last(ngx_xmpp_store_t *store, ngx_pool_t *pool, ngx_str_t *tag,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, tag));
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_last");
-    ngx_xmpp_store_arg_text(&a, "3");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ROSTER, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_last", tag, 3,
+                        NGX_XMPP_KEY_ACCOUNT, NGX_XMPP_KEY_SESSIONS,
+                        NGX_XMPP_KEY_ROSTER);
 
     if (from) {
         ngx_xmpp_store_arg(&a, from);

@@ -41,14 +41,8 @@ ngx_xmpp_store_password_set(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_uint_t             i;
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_password");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_password", ss->tag, 2,
+                        NGX_XMPP_KEY_ACCOUNT, NGX_XMPP_KEY_SESSIONS);
     ngx_xmpp_store_arg_session(&a, ss);
 
     for (i = 0; i < NGX_XMPP_SCRAM_HASHES; i++) {

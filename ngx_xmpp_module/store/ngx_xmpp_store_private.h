@@ -12,6 +12,7 @@
 
 
 #define NGX_XMPP_STORE_ARGS           (16 + 2 * NGX_XMPP_STORE_BATCH)
+#define NGX_XMPP_STORE_CALL_NUMBERS   6
 #define NGX_XMPP_STORE_POST_POOL      1024
 #define NGX_XMPP_STORE_TALLY_SIZE     128
 
@@ -137,6 +138,16 @@ ngx_int_t ngx_xmpp_store_channel_tag(ngx_xmpp_store_t *store,
 /* arguments: begin with room for extra bytes of keys and numbers */
 void ngx_xmpp_store_args(ngx_xmpp_store_args_t *a, ngx_pool_t *pool,
     size_t extra);
+
+/*
+ * The same for a call of function with that many keys of tag's account, which
+ * follow as ngx_xmpp_store_key_e; there is room for a channel and
+ * NGX_XMPP_STORE_CALL_NUMBERS numbers then.
+ */
+void ngx_xmpp_store_call(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
+    ngx_pool_t *pool, const char *function, ngx_str_t *tag, ngx_uint_t keys,
+    ...);
+
 void ngx_xmpp_store_arg(ngx_xmpp_store_args_t *a, ngx_str_t *value);
 void ngx_xmpp_store_arg_text(ngx_xmpp_store_args_t *a, const char *text);
 void ngx_xmpp_store_arg_uint(ngx_xmpp_store_args_t *a, uint64_t n);

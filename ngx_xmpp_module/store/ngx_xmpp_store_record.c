@@ -74,15 +74,9 @@ ngx_xmpp_store_snapshot(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 3 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_snapshot");
-    ngx_xmpp_store_arg_text(&a, "3");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_PRESENCE, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ROSTER, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_snapshot", ss->tag, 3,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_PRESENCE,
+                        NGX_XMPP_KEY_ROSTER);
     ngx_xmpp_store_arg_session(&a, ss);
 
     return ngx_xmpp_store_command(store, &a, handler, data);
@@ -96,13 +90,8 @@ ngx_xmpp_store_flags(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_flags");
-    ngx_xmpp_store_arg_text(&a, "1");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_flags", ss->tag, 1,
+                        NGX_XMPP_KEY_SESSIONS);
     ngx_xmpp_store_arg(&a, ss->resource);
     ngx_xmpp_store_arg(&a, ss->sid);
     ngx_xmpp_store_arg_uint(&a, ss->epoch);

@@ -203,13 +203,8 @@ ngx_xmpp_store_register(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_uint_t             i;
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, &rg->tag));
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_register");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, &rg->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_REMOVED, &rg->tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_register", &rg->tag, 2,
+                        NGX_XMPP_KEY_ACCOUNT, NGX_XMPP_KEY_REMOVED);
     ngx_xmpp_store_arg(&a, created);
 
     for (i = 0; i < NGX_XMPP_SCRAM_HASHES; i++) {

@@ -23,13 +23,8 @@ ngx_xmpp_store_remove(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_remove");
-    ngx_xmpp_store_arg_text(&a, "1");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_ACCOUNT, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_remove", tag, 1,
+                        NGX_XMPP_KEY_ACCOUNT);
     ngx_xmpp_store_arg_channel(store, &a, tag);
     ngx_xmpp_store_arg_uint(&a, created);
 
@@ -44,13 +39,8 @@ ngx_xmpp_store_removed(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, ngx_xmpp_store_key_len(store, tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_removed");
-    ngx_xmpp_store_arg_text(&a, "1");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_REMOVED, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_removed", tag, 1,
+                        NGX_XMPP_KEY_REMOVED);
     ngx_xmpp_store_arg_uint(&a, max);
     ngx_xmpp_store_arg(&a, told);
 

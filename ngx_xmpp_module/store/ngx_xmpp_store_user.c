@@ -51,15 +51,11 @@ ngx_xmpp_store_private_set(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + 2 * NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, elements->len ? "xmpp1_private_set"
-                                              : "xmpp1_private_unset");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_PRIVATE, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool,
+                        elements->len ? "xmpp1_private_set"
+                                      : "xmpp1_private_unset",
+                        ss->tag, 2, NGX_XMPP_KEY_SESSIONS,
+                        NGX_XMPP_KEY_PRIVATE);
     ngx_xmpp_store_arg_session(&a, ss);
     ngx_xmpp_store_arg(&a, ns);
 
@@ -79,13 +75,8 @@ ngx_xmpp_store_vcard_get(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, tag));
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, "xmpp1_vcard");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_VCARD, tag);
+    ngx_xmpp_store_call(store, &a, pool, "xmpp1_vcard", tag, 2,
+                        NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_VCARD);
 
     if (from) {
         ngx_xmpp_store_arg(&a, from);
@@ -105,15 +96,9 @@ ngx_xmpp_store_vcard_set(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 {
     ngx_xmpp_store_args_t  a;
 
-    ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
-                                  + NGX_INT64_LEN);
-
-    ngx_xmpp_store_arg_text(&a, "FCALL");
-    ngx_xmpp_store_arg_text(&a, element->len ? "xmpp1_vcard_set"
-                                             : "xmpp1_vcard_unset");
-    ngx_xmpp_store_arg_text(&a, "2");
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_SESSIONS, ss->tag);
-    ngx_xmpp_store_arg_key(store, &a, NGX_XMPP_KEY_VCARD, ss->tag);
+    ngx_xmpp_store_call(store, &a, pool,
+                        element->len ? "xmpp1_vcard_set" : "xmpp1_vcard_unset",
+                        ss->tag, 2, NGX_XMPP_KEY_SESSIONS, NGX_XMPP_KEY_VCARD);
     ngx_xmpp_store_arg_session(&a, ss);
 
     if (element->len) {
