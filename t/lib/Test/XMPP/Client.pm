@@ -144,8 +144,12 @@ sub describe {
     my ($event) = @_;
 
     return 'nothing' unless $event;
-    return "$event->[0] " . (ref $event->[1] ? $event->[1]->brief()
-                                             : $event->[1]);
+
+    my $what = ref $event->[1] ? $event->[1]->brief() : $event->[1];
+
+    substr($what, 300) = ' ...' if length $what > 300;
+
+    return "$event->[0] $what";
 }
 
 
