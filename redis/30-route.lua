@@ -57,40 +57,6 @@ local function entry_target(list, full)
 end
 
 
--- What of a command has run before, in the memory of field: the number of its
--- bell when it is all; and where the first stanza that is new stands.
-
-local function before(keys, args, field, first)
-    local seen = redis.call('HGET', keys[2], field)
-                 or redis.call('HGET', keys[3], field)
-
-    if seen then
-        local last, number = string.match(seen, '^(%d+) (%d+)$')
-
-        last = tonumber(last) or 0
-
-        if last >= tonumber(args[#args - 2]) then
-            return number, first
-        end
-
-        while last >= tonumber(args[first]) do
-            first = first + 2
-        end
-    end
-
-    return nil, first
-end
-
-
--- what before() looks for
-
-local function remember(seen, field, counter, n)
-    if redis.call('HSET', seen, field, counter .. ' ' .. n) == 1 then
-        redis.call('EXPIRE', seen, 1800)
-    end
-end
-
-
 -- the targets and the body of a bell with the stanzas from args[first] on
 
 local function one_body(args, first, list)
@@ -134,12 +100,12 @@ end
 --
 -- Their identity, the sending session and its counter, is remembered for a
 -- while, so that a repeat of this command is answered as the first was and
--- rings nothing (cluster.md, rule 2).  Only what may have run before is looked
--- up.  A record without a subscriber is not an absent session (rule 1): the
--- sender's worker asks again.  To a sender who is blocked nobody is there
--- (XEP-0191, 3.3).  If that is asked for, messages are kept until a session has
--- taken them; when nobody is there, those to the bare JID, or chat to a full
--- one (RFC 6121, 8.5.2.2, 8.5.3.2.1).
+-- rings nothing (cluster.md, rule 2; redis/29-seen.lua).  Only what may have
+-- run before is looked up.  A record without a subscriber is not an absent
+-- session (rule 1): the sender's worker asks again.  To a sender who is blocked
+-- nobody is there (XEP-0191, 3.3).  If that is asked for, messages are kept
+-- until a session has taken them; when nobody is there, those to the bare JID,
+-- or chat to a full one (RFC 6121, 8.5.2.2, 8.5.3.2.1).
 --
 -- What somebody gets is archived, if that is asked for (XEP-0313), under the
 -- number of the bell, which says so.
@@ -149,8 +115,9 @@ end
 --       may get carbons), resource, the sender's full JID,
 --       or empty for one who cannot be blocked, what the inbox may hold
 --       (behind it " -": it keeps what nobody is there for) or empty: nothing
---       is kept, what the archive may hold or empty, then the counter and the
---       bytes of each stanza, at last whether it may have run before (0 or 1)
+--       is kept, what the archive may hold or empty, then the identity and the
+--       bytes of each stanza, at last whether it may have run before
+--       (redis/29-seen.lua)
 -- returns: { outcome, number of the bell, whether a session of another worker
 --          has asked for carbons (0 or 1; not told for what was seen before) },
 --          outcome 'ok', 'none', 'full' (the inbox) or 'busy'; the number of
@@ -159,18 +126,15 @@ end
 --
 local function route(keys, args)
     local sid = args[2]
-    local counter = args[#args - 2]
     local kind = string.lower(args[3])
     local first = 8
 
-    if args[#args] == '1' then
-        local number
+    local number, memory
 
-        number, first = before(keys, args, sid, first)
+    number, first, memory = before(keys, args, sid, first)
 
-        if number then
-            return { 'ok', number }
-        end
+    if number then
+        return { 'ok', number }
     end
 
     local list, last, blocking, asked, held, all, full =
@@ -204,7 +168,7 @@ local function route(keys, args)
             archive(ar, n, args, first)
         end
 
-        remember(keys[2], sid, counter, '0')
+        remember(keys[2], sid, args, first, '0', memory)
 
         return { 'ok', '0', '0' }
     end
@@ -272,7 +236,7 @@ local function route(keys, args)
         archive(ar, n, args, first)
     end
 
-    remember(keys[2], sid, counter, n)
+    remember(keys[2], sid, args, first, n, memory)
 
     return { 'ok', count > 0 and n or '0', elsewhere }
 end
@@ -286,8 +250,9 @@ end
 --
 -- keys: sessions, seen of this period, seen of the one before
 -- args: channel, sid, the recipient's JID, whether somebody may get carbons (0
---       or 1), what the archive may hold or empty, then the counter and the
---       bytes of each stanza, at last whether it may have run before (0 or 1)
+--       or 1), what the archive may hold or empty, then the identity and the
+--       bytes of each stanza, at last whether it may have run before (as of
+--       route)
 -- returns: { outcome, number of the bell, or of the last one, whether a
 --          session of another worker has asked (0 or 1) }, outcome 'ok' or
 --          'none': nobody gets one; without the third when it has run before,
@@ -297,14 +262,12 @@ local function copy(keys, args)
     local sid = args[2]
     local first = 6
 
-    if args[#args] == '1' then
-        local number
+    local number, memory
 
-        number, first = before(keys, args, sid .. '/c', first)
+    number, first, memory = before(keys, args, sid .. '/c', first)
 
-        if number then
-            return { 'ok', number }
-        end
+    if number then
+        return { 'ok', number }
     end
 
     local last, asked = unpack(redis.call('HMGET', keys[1], 'n', 'c'))
@@ -338,7 +301,7 @@ local function copy(keys, args)
         archive(ar, n, args, first)
     end
 
-    remember(keys[2], sid .. '/c', args[#args - 2], n)
+    remember(keys[2], sid .. '/c', args, first, n, memory)
 
     if #list == 0 then
         return { 'none', last or '0', elsewhere }

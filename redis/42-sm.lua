@@ -11,7 +11,7 @@
 --
 -- keys: sessions, sm
 -- args: resource, sid, epoch, digest of its token, timeout in milliseconds,
---       base, handled
+--       base, handled, life
 -- returns: { 'ok' }, { 'conflict' }
 --
 local function sm_enable(keys, args)
@@ -27,7 +27,7 @@ local function sm_enable(keys, args)
 
     redis.call('HSET', keys[2], 'token', args[4], 'resource', args[1],
                'timeout', args[5], 'base', args[6], 'handled', handled,
-               'epoch', args[3])
+               'epoch', args[3], 'life', args[8] or '0')
 
     return { 'ok' }
 end
@@ -123,14 +123,20 @@ local function sm_opened(sm, epoch, record)
     if holder ~= epoch then
         redis.call('HSET', sm, 'epoch', epoch, 'from', holder)
         from = holder
+
+        -- what its client sends from now on need not be what it has sent
+
+        if by ~= from then
+            redis.call('HSET', sm, 'life', epoch)
+        end
     end
 
     local _, _, _, state, flags = split(record)
     local all = redis.call('HMGET', sm, 'handled', 'base', 'timeout', 'token',
-                           'state')
+                           'state', 'life')
 
     return 'open', state, flags, all[1], all[2], all[3], all[4],
-           by == from and all[5] or ''
+           by == from and all[5] or '', all[6] or '0'
 end
 
 
@@ -148,7 +154,7 @@ end
 --       empty, when the client has asked for it (as of find), or 0
 -- returns: { 'ok', number of the bell, epoch, 'open', state, letters, how many
 --          were handled, base, timeout, digest, what was written or empty,
---          the number of the bell before that, unless it is a repeat };
+--          life, the number of the bell before that, unless it is a repeat };
 --          { 'ok', number, epoch, 'wait' }: the holder may write;
 --          { 'none' }
 --

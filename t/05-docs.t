@@ -389,7 +389,7 @@ sub check_figures {
           'docs/modules/login_limit.md', qr/within the last (\d+) days/ ],
         [ 'redis/80-account.lua', qr/#list < (\d+)/,
           'docs/modules/login_limit.md', qr/up to (\d+) of them/ ],
-        [ 'redis/30-route.lua', qr/'EXPIRE', seen, (\d+)/,
+        [ 'redis/29-seen.lua', qr/'EXPIRE', seen, (\d+)/,
           $schema, qr/:seen:PERIOD` .* (\d+) s / ],
         [ "$mod/store/ngx_xmpp_store_key.c", qr/_STORE_PERIOD +(\d+)/,
           $schema, qr/divided by (\d+)/ ],

@@ -223,7 +223,7 @@ sub record { $redis->command('HGET', $_[0]->key('sessions'), 'rdesk') }
     is(detach($a, 'desk', 'w1.1', $new, 0), 'ok', 'it has a connection');
     is_deeply($a->hash('sm:w1.1'), { token => 'digest of w1.1', base => 3,
                                      resource => 'desk', timeout => 60000,
-                                     handled => 8, epoch => $new },
+                                     handled => 8, epoch => $new, life => 0 },
               'what was written goes');
 
     # two at once
@@ -249,6 +249,21 @@ sub record { $redis->command('HGET', $_[0]->key('sessions'), 'rdesk') }
     is(sm($a, 'write', 'w1.1', $a->channel(), 'desk', 'w1.1', $second->[2], 99,
           'late')->[0], 'conflict', 'then it is too late');
     is($a->hash('sm:w1.1')->{handled}, 9, 'nothing is written');
+
+    # what its client sends from then on need not be what it has sent
+
+    is($a->hash('sm:w1.1')->{life}, $third->[2],
+       'cluster.md, rule 2: it is rebuilt, and has another life');
+
+    my $fourth = take($a, 'w1.1', 'desk', 'w6', 1);
+
+    sm($a, 'write', 'w1.1', $a->channel(), 'desk', 'w1.1', $third->[2], 9,
+       'all');
+    is(sm($a, 'open', 'w1.1', 'desk', 'w1.1', $fourth->[2])->[11],
+       $third->[2], 'which it keeps when it is given away');
+    is(sm($a, 'enable', 'w1.1', 'desk', 'w1.1', $fourth->[2], 'digest of w1.1',
+          60000, 3, 9, $third->[2])->[0], 'ok', 'and when it is put back');
+    is($a->hash('sm:w1.1')->{life}, $third->[2], 'it does');
 }
 
 

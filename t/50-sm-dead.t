@@ -117,7 +117,8 @@ for my $how (sort keys %dies) {
 
     # handled, but not told
 
-    $alice->message($bob->jid(), "not told $_", type => 'chat') for 1, 2;
+    $alice->message($bob->jid(), $_, type => 'chat', id => $_)
+        for 'not told 1', 'not told 2';
     $bob->pick('message', body => 'not told 2');
     $bob->drain();
     $carol->drain();
@@ -136,7 +137,7 @@ for my $how (sort keys %dies) {
 
     # its client sends again what it was not told of
 
-    $new->message($bob->jid(), $_, type => 'chat')
+    $new->message($bob->jid(), $_, type => 'chat', id => $_)
         for 'not told 1', 'not told 2', 'new';
     is($sm->handled($new), $h + 3, 'XEP-0198, 4: the count goes on');
     is($sm->got($bob), 'new', 'cluster.md, rule 2: nothing comes twice');
@@ -227,7 +228,7 @@ for my $how (@{[ sort keys %dies ]}[0], 'it drains') {
 
     # it will read that when it wakes up
 
-    $alice->message($bob->jid(), 'late', type => 'chat');
+    $alice->message($bob->jid(), 'late', type => 'chat', id => 'late');
     chat($alice->jid(), 'one');
 
     my $new = $sm->resumed($alice, on => 1);
@@ -237,7 +238,7 @@ for my $how (@{[ sort keys %dies ]}[0], 'it drains') {
 
     # first of all its client sends again what it was not told of
 
-    $new->message($bob->jid(), 'late', type => 'chat');
+    $new->message($bob->jid(), 'late', type => 'chat', id => 'late');
     $bob->pick('message', body => 'late');
     is($sm->got($new, 'one'), 'one', 'what was kept comes');
 

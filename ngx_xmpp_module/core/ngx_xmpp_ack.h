@@ -53,6 +53,7 @@ struct ngx_xmpp_sm_s {
     u_char                      digest[NGX_XMPP_SM_DIGEST];  /* its token's */
 
     /* what Redis knows of the client's stanzas */
+    uint64_t                    life;           /* of their identities */
     uint64_t                    told;           /* so many were handled */
     uint64_t                    telling;        /* will be known */
     ngx_uint_t                  waiting;        /* requests that wait for it */
@@ -81,13 +82,6 @@ ngx_int_t ngx_xmpp_ack_acknowledged(ngx_xmpp_session_t *xs, uint32_t h);
 /* how many stanzas of it were handled; what is in flight is not */
 uint64_t ngx_xmpp_ack_count(ngx_xmpp_session_t *xs);
 
-/*
- * Whether what it sends may have been handled before, in another worker: the
- * client resumes there and sends it again, while this one stands still, or the
- * other way round (cluster.md, rule 2).
- */
-#define ngx_xmpp_ack_repeats(xs)        ((xs)->sm && (xs)->sm->timeout)
-
 /* OUTPUT of a session that has it */
 void ngx_xmpp_ack_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt);
 ngx_uint_t ngx_xmpp_ack_room(ngx_xmpp_session_t *xs, size_t len);
@@ -106,6 +100,15 @@ void ngx_xmpp_ack_parted(ngx_xmpp_session_t *xs);
 
 /* the queue begins with what is not acknowledged */
 void ngx_xmpp_ack_trim(ngx_xmpp_session_t *xs);
+
+
+/*
+ * What it sends may have been handled before, in another worker: the client
+ * resumes there and sends it again, while this one stands still, or the other
+ * way round (cluster.md, rule 2).  core/ngx_xmpp_repeat.c
+ */
+void ngx_xmpp_repeat_identify(ngx_xmpp_store_route_t *r,
+    ngx_xmpp_store_stanza_t *stanzas, ngx_xmpp_stanza_t *stz);
 
 
 /* ---- without a stream (core/ngx_xmpp_detach.c) ---- */

@@ -218,7 +218,6 @@ ngx_int_t
 ngx_xmpp_carbon_sent(ngx_xmpp_stanza_t *stz, ngx_int_t rc)
 {
     ngx_uint_t                archive, copies;
-    ngx_xmpp_stanza_t        *one;
     ngx_xmpp_session_t       *xs;
     ngx_xmpp_store_route_t    r;
     ngx_xmpp_store_stanza_t   stanzas[NGX_XMPP_STORE_BATCH];
@@ -241,16 +240,9 @@ ngx_xmpp_carbon_sent(ngx_xmpp_stanza_t *stz, ngx_int_t rc)
     r.sid = &xs->sid;
     r.to = &stz->to.full;
     r.copies = copies;
-    r.again = ngx_xmpp_ack_repeats(xs);
     r.archive = archive ? &xs->host->archive : NULL;
-    r.stanzas = stanzas;
 
-    for (one = stz; one; one = one->next) {
-        stanzas[r.n].counter = one->counter;
-        stanzas[r.n].bytes.data = one->packet->data;
-        stanzas[r.n].bytes.len = one->packet->len;
-        r.n++;
-    }
+    ngx_xmpp_repeat_identify(&r, stanzas, stz);
 
     stz->outcome = rc;
 

@@ -158,6 +158,7 @@ ngx_xmpp_detach_record(ngx_xmpp_session_t *xs, ngx_xmpp_store_sm_t *record)
     record->timeout = sm->timeout;
     record->base = sm->base;
     record->handled = sm->told;
+    record->life = sm->life;
 }
 
 

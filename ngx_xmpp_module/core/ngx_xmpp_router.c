@@ -209,7 +209,6 @@ ngx_xmpp_router_kind(ngx_xmpp_stanza_t *stz)
 ngx_int_t
 ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz)
 {
-    ngx_xmpp_stanza_t        *one;
     ngx_xmpp_session_t       *xs;
     ngx_xmpp_store_route_t    r;
     ngx_xmpp_store_stanza_t   stanzas[NGX_XMPP_STORE_BATCH];
@@ -226,16 +225,8 @@ ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz)
     r.archive = stz->archive_received ? &stz->host->archive : NULL;
     r.kind = ngx_xmpp_router_kind(stz);
     r.copies = stz->copy_received;
-    r.stanzas = stanzas;
-    r.again = (stz->tries != 0 || ngx_xmpp_ack_repeats(xs));
-    r.n = 0;
 
-    for (one = stz; one; one = one->next) {
-        stanzas[r.n].counter = one->counter;
-        stanzas[r.n].bytes.data = one->packet->data;
-        stanzas[r.n].bytes.len = one->packet->len;
-        r.n++;
-    }
+    ngx_xmpp_repeat_identify(&r, stanzas, stz);
 
     if (ngx_xmpp_store_route(xs->worker->store, stz->pool, &r,
                              ngx_xmpp_router_done, stz)

@@ -475,6 +475,7 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
     sm->timeout = ngx_max(o->sm.timeout, 1);
     sm->base = o->sm.base;
     sm->told = o->sm.handled;
+    sm->life = o->sm.life;
     xs->counter = sm->base + o->sm.handled;
 
     /* above all that another worker has given in its name */

@@ -163,6 +163,7 @@ typedef struct {
 typedef struct {
     uint64_t                  counter;
     ngx_str_t                 bytes;
+    uint32_t                  digest;         /* only where there is a life */
 } ngx_xmpp_store_stanza_t;
 
 /* stanzas of one session to one account, in the order in which it sent them */
@@ -172,17 +173,18 @@ typedef struct {
     ngx_str_t                *sid;            /* of the session */
     ngx_str_t                *from;           /* full JID; NULL: not blocked */
     ngx_str_t                *keep;           /* what the inbox may hold,
-                                                 "messages bytes", and " -"
-                                                 if only what nobody is there
-                                                 for; NULL: none of these */
-    ngx_str_t                *archive;        /* what the archive may hold,
-                                                 "messages bytes seconds";
-                                                 NULL: none of these */
+                                                 "messages bytes", " -" if only
+                                                 what nobody is there for */
+    ngx_str_t                *archive;        /* the archive, "messages bytes
+                                                 seconds"; NULL: neither */
     ngx_str_t                *to;             /* copy: the recipient's JID */
+    uint64_t                  life;           /* as of redis/29-seen.lua */
+    uint64_t                  told;           /* the same: a counter */
     u_char                    kind;           /* of all of them, above */
     ngx_uint_t                n;
     ngx_xmpp_store_stanza_t  *stanzas;
     unsigned                  again:1;        /* they may have been routed */
+    unsigned                  lives:1;        /* and in another life */
     unsigned                  copies:1;       /* XEP-0280: eligible */
 } ngx_xmpp_store_route_t;
 

@@ -250,15 +250,28 @@ ngx_xmpp_store_arg_text(ngx_xmpp_store_args_t *a, const char *text)
 void
 ngx_xmpp_store_arg_uint(ngx_xmpp_store_args_t *a, uint64_t n)
 {
+    ngx_xmpp_store_arg_print(a, NGX_INT64_LEN, "%uL", n);
+}
+
+
+/* what is not longer than max */
+
+void
+ngx_xmpp_store_arg_print(ngx_xmpp_store_args_t *a, size_t max, const char *fmt,
+    ...)
+{
     u_char     *p;
+    va_list     args;
     ngx_str_t   s;
 
-    if (a->failed || (size_t) (a->end - a->p) < NGX_INT64_LEN) {
+    if (a->failed || (size_t) (a->end - a->p) < max) {
         a->failed = 1;
         return;
     }
 
-    p = ngx_sprintf(a->p, "%uL", n);
+    va_start(args, fmt);
+    p = ngx_vslprintf(a->p, a->p + max, fmt, args);
+    va_end(args);
 
     s.data = a->p;
     s.len = p - a->p;

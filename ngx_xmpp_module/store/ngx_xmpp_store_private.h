@@ -151,6 +151,8 @@ void ngx_xmpp_store_call(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
 void ngx_xmpp_store_arg(ngx_xmpp_store_args_t *a, ngx_str_t *value);
 void ngx_xmpp_store_arg_text(ngx_xmpp_store_args_t *a, const char *text);
 void ngx_xmpp_store_arg_uint(ngx_xmpp_store_args_t *a, uint64_t n);
+void ngx_xmpp_store_arg_print(ngx_xmpp_store_args_t *a, size_t max,
+    const char *fmt, ...);
 void ngx_xmpp_store_arg_key(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_xmpp_store_key_e key, ngx_str_t *tag);
 void ngx_xmpp_store_arg_session(ngx_xmpp_store_args_t *a,

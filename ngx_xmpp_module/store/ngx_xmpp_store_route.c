@@ -18,11 +18,19 @@
 #include "ngx_xmpp_store_private.h"
 
 
+/* of what ngx_xmpp_store_route_stanzas() writes */
+#define ngx_xmpp_store_route_len(r)                                           \
+    ((r)->n * (NGX_INT64_LEN + sizeof(":12345678") - 1)                       \
+     + sizeof("1  ") - 1 + 2 * NGX_INT64_LEN)
+
+
 static void ngx_xmpp_store_route_args(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_pool_t *pool, ngx_xmpp_store_route_t *r,
     u_char *kind);
 static void ngx_xmpp_store_route_arg(ngx_xmpp_store_args_t *a,
     ngx_str_t *value);
+static void ngx_xmpp_store_route_stanzas(ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_route_t *r);
 
 
 ngx_xmpp_store_req_t *
@@ -51,11 +59,10 @@ ngx_xmpp_store_req_t *
 ngx_xmpp_store_copy(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_route_t *r, ngx_xmpp_store_handler_pt handler, void *data)
 {
-    ngx_uint_t              i;
-    ngx_xmpp_store_args_t   a;
+    ngx_xmpp_store_args_t  a;
 
     ngx_xmpp_store_args(&a, pool, 4 * ngx_xmpp_store_key_len(store, r->tag)
-                                  + r->n * NGX_INT64_LEN);
+                                  + ngx_xmpp_store_route_len(r));
 
     ngx_xmpp_store_arg_text(&a, "FCALL");
     ngx_xmpp_store_arg_text(&a, "xmpp1_copy");
@@ -69,13 +76,7 @@ ngx_xmpp_store_copy(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_arg_text(&a, r->copies ? "1" : "0");
     ngx_xmpp_store_route_arg(&a, r->archive);
 
-    for (i = 0; i < r->n; i++) {
-        ngx_xmpp_store_arg_uint(&a, r->stanzas[i].counter);
-        ngx_xmpp_store_arg(&a, &r->stanzas[i].bytes);
-    }
-
-    ngx_xmpp_store_arg_text(&a, r->again ? "1" : "0");
-    a.mark = 1;
+    ngx_xmpp_store_route_stanzas(&a, r);
 
     return ngx_xmpp_store_command(store, &a, handler, data);
 }
@@ -101,11 +102,10 @@ static void
 ngx_xmpp_store_route_args(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_pool_t *pool, ngx_xmpp_store_route_t *r, u_char *kind)
 {
-    ngx_str_t   value;
-    ngx_uint_t  i;
+    ngx_str_t  value;
 
     ngx_xmpp_store_args(a, pool, 4 * ngx_xmpp_store_key_len(store, r->tag)
-                                 + r->n * NGX_INT64_LEN);
+                                 + ngx_xmpp_store_route_len(r));
 
     ngx_xmpp_store_arg_text(a, "FCALL");
     ngx_xmpp_store_arg_text(a, "xmpp1_route");
@@ -125,13 +125,7 @@ ngx_xmpp_store_route_args(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_xmpp_store_route_arg(a, r->keep);
     ngx_xmpp_store_route_arg(a, r->archive);
 
-    for (i = 0; i < r->n; i++) {
-        ngx_xmpp_store_arg_uint(a, r->stanzas[i].counter);
-        ngx_xmpp_store_arg(a, &r->stanzas[i].bytes);
-    }
-
-    ngx_xmpp_store_arg_text(a, r->again ? "1" : "0");
-    a->mark = 1;
+    ngx_xmpp_store_route_stanzas(a, r);
     a->durable = (r->keep != NULL);
 }
 
@@ -147,4 +141,38 @@ ngx_xmpp_store_route_arg(ngx_xmpp_store_args_t *a, ngx_str_t *value)
     } else {
         ngx_xmpp_store_arg_text(a, "");
     }
+}
+
+
+/* identities and bytes, and whether they may have been routed before */
+
+static void
+ngx_xmpp_store_route_stanzas(ngx_xmpp_store_args_t *a,
+    ngx_xmpp_store_route_t *r)
+{
+    ngx_uint_t                i;
+    ngx_xmpp_store_stanza_t  *one;
+
+    for (i = 0; i < r->n; i++) {
+        one = &r->stanzas[i];
+
+        if (r->lives) {
+            ngx_xmpp_store_arg_print(a, NGX_INT64_LEN + 1 + 8, "%uL:%08xD",
+                                     one->counter, one->digest);
+
+        } else {
+            ngx_xmpp_store_arg_uint(a, one->counter);
+        }
+
+        ngx_xmpp_store_arg(a, &one->bytes);
+    }
+
+    if (r->lives) {
+        ngx_xmpp_store_arg_print(a, 3 + 2 * NGX_INT64_LEN, "1 %uL %uL",
+                                 r->life, r->told);
+        return;
+    }
+
+    ngx_xmpp_store_arg_text(a, r->again ? "1" : "0");
+    a->mark = 1;
 }

@@ -14,6 +14,7 @@ typedef struct {
     ngx_msec_t                timeout;        /* to resume */
     uint64_t                  base;           /* its counter at the start */
     uint64_t                  handled;        /* its client's stanzas since */
+    uint64_t                  life;           /* of their identities */
 } ngx_xmpp_store_sm_t;
 
 /* who takes one from another worker */
@@ -39,7 +40,7 @@ typedef struct {
                                                  it was taken; 0: not known */
 } ngx_xmpp_store_opened_t;
 
-#define NGX_XMPP_STORE_SM_OPENED      8       /* elements, from the third on */
+#define NGX_XMPP_STORE_SM_OPENED      9       /* elements, from the third on */
 
 /*
  * One Function: the session may be resumed.  DECLINED: fenced.  again: nobody

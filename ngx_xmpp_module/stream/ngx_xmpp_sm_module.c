@@ -462,6 +462,7 @@ ngx_xmpp_sm_ask(ngx_xmpp_sm_ctx_t *ctx)
     sm.timeout = ctx->timeout;
     sm.base = xs->counter;
     sm.handled = 0;
+    sm.life = 0;
 
     ngx_xmpp_session_record(xs, &ctx->record);
 
