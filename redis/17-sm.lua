@@ -15,6 +15,7 @@
 --     state     what belongs to it, written by one that gave it away,
 --     by        whose epoch this is,
 --     from      and, when the one that took it has read it, this
+--     created   which account of that name it is of, as of bind
 --     life      the epoch of who has rebuilt it, since nothing was written; 0:
 --               it never was (redis/29-seen.lua)
 --     take      which attempt of which worker has the record

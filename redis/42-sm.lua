@@ -11,7 +11,7 @@
 --
 -- keys: sessions, sm
 -- args: resource, sid, epoch, digest of its token, timeout in milliseconds,
---       base, handled, life
+--       base, handled, life, created
 -- returns: { 'ok' }, { 'conflict' }
 --
 local function sm_enable(keys, args)
@@ -27,7 +27,8 @@ local function sm_enable(keys, args)
 
     redis.call('HSET', keys[2], 'token', args[4], 'resource', args[1],
                'timeout', args[5], 'base', args[6], 'handled', handled,
-               'epoch', args[3], 'life', args[8] or '0')
+               'epoch', args[3], 'life', args[8] or '0',
+               'created', args[9] or '0')
 
     return { 'ok' }
 end
@@ -133,10 +134,10 @@ local function sm_opened(sm, epoch, record)
 
     local _, _, _, state, flags = split(record)
     local all = redis.call('HMGET', sm, 'handled', 'base', 'timeout', 'token',
-                           'state', 'life')
+                           'state', 'life', 'created')
 
     return 'open', state, flags, all[1], all[2], all[3], all[4],
-           by == from and all[5] or '', all[6] or '0'
+           by == from and all[5] or '', all[6] or '0', all[7] or '0'
 end
 
 
@@ -154,7 +155,8 @@ end
 --       empty, when the client has asked for it (as of find), or 0
 -- returns: { 'ok', number of the bell, epoch, 'open', state, letters, how many
 --          were handled, base, timeout, digest, what was written or empty,
---          life, the number of the bell before that, unless it is a repeat };
+--          life, created, the number of the bell before that, unless it is a
+--          repeat };
 --          { 'ok', number, epoch, 'wait' }: the holder may write;
 --          { 'none' }
 --
@@ -170,12 +172,14 @@ local function sm_take(keys, args)
         return { 'none' }
     end
 
-    local digest, holder, by, take, asked =
+    local digest, holder, by, take, asked, created =
         unpack(redis.call('HMGET', keys[3], 'token', 'epoch', 'by', 'take',
-                          'asked'))
+                          'asked', 'created'))
     local this = boot .. ' ' .. args[5]
 
-    if not holder or args[6] ~= '' and args[6] ~= digest then
+    if not holder or args[6] ~= '' and args[6] ~= digest
+       or not same_account(keys[1], created or '0')
+    then
         return { 'none' }
     end
 

@@ -223,7 +223,8 @@ sub record { $redis->command('HGET', $_[0]->key('sessions'), 'rdesk') }
     is(detach($a, 'desk', 'w1.1', $new, 0), 'ok', 'it has a connection');
     is_deeply($a->hash('sm:w1.1'), { token => 'digest of w1.1', base => 3,
                                      resource => 'desk', timeout => 60000,
-                                     handled => 8, epoch => $new, life => 0 },
+                                     handled => 8, epoch => $new, life => 0,
+                                     created => 0 },
               'what was written goes');
 
     # two at once
@@ -305,6 +306,27 @@ sub record { $redis->command('HGET', $_[0]->key('sessions'), 'rdesk') }
 
     $redis->command('HSET', $a->key('sm:w1.1'), 'asked', '9000000000000000');
     is($takes->('w5', 1, $asks->())->[3], 'wait', 'by whatever clock');
+}
+
+
+###############################################################################
+# The name has another owner by now: nobody takes what was of the one before
+
+{
+    my $a = $f->account('owner@localhost');
+    my $epoch = $a->session('desk', 'w1.1', 5);
+
+    $redis->command('HSET', $a->key('account'), 'created',
+                    '2026-01-02T03:04:05Z');
+    sm($a, 'enable', 'w1.1', 'desk', 'w1.1', $epoch, 'digest of w1.1', 60000, 3,
+       0, 0, '20260102030405');
+    is(take($a, 'w1.1', 'desk', 'w2', 1)->[12], '20260102030405',
+       'whose it is goes along');
+    $redis->command('HSET', $a->key('account'), 'created',
+                    '2026-01-02T03:04:06Z');
+    is(take($a, 'w1.1', 'desk', 'w3', 1)->[0], 'none', 'another has the name');
+    is(take($a, 'w1.1', 'desk', 'w3', 2, '', 0, 'w2')->[0], 'none',
+       'not for whoever cleans up, either');
 }
 
 

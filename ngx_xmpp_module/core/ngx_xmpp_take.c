@@ -470,18 +470,6 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
 
     ngx_xmpp_take_state(xs, o);
 
-    ngx_memcpy(sm->digest, o->sm.digest.data, sizeof(sm->digest));
-
-    sm->timeout = ngx_max(o->sm.timeout, 1);
-    sm->base = o->sm.base;
-    sm->told = o->sm.handled;
-    sm->life = o->sm.life;
-    xs->counter = sm->base + o->sm.handled;
-
-    /* above all that another worker has given in its name */
-
-    xs->own = xs->epoch;
-
     /*
      * What has rung by now is not his, unless the bell that says so was lost,
      * or he has left long ago.
@@ -541,14 +529,36 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
 }
 
 
-/* what the record says */
+/* what the record says, and what stands beside it */
 
 static void
 ngx_xmpp_take_state(ngx_xmpp_session_t *xs, ngx_xmpp_store_opened_t *o)
 {
-    ngx_int_t   n;
-    ngx_uint_t  negative;
-    ngx_str_t   state;
+    ngx_int_t       n;
+    ngx_str_t       state;
+    ngx_uint_t      negative;
+    ngx_xmpp_sm_t  *sm;
+
+    sm = xs->sm;
+
+    ngx_memcpy(sm->digest, o->sm.digest.data, sizeof(sm->digest));
+
+    sm->timeout = ngx_max(o->sm.timeout, 1);
+    sm->base = o->sm.base;
+    sm->told = o->sm.handled;
+    sm->life = o->sm.life;
+
+    xs->counter = sm->base + o->sm.handled;
+
+    /* above all that another worker has given in its name */
+
+    xs->own = xs->epoch;
+
+    /* the name may get another owner yet */
+
+    if (o->created) {
+        xs->created = o->created;
+    }
 
     state = o->state;
 

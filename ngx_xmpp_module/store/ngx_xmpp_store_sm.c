@@ -71,6 +71,7 @@ ngx_xmpp_store_sm_enable_args(ngx_xmpp_store_t *store,
     ngx_xmpp_store_arg_uint(a, sm->base);
     ngx_xmpp_store_arg_uint(a, sm->handled);
     ngx_xmpp_store_arg_uint(a, sm->life);
+    ngx_xmpp_store_arg_uint(a, ss->created);
 
     a->durable = 1;
 }
@@ -289,6 +290,7 @@ ngx_xmpp_store_sm_opened(redisReply *reply, ngx_xmpp_store_opened_t *o)
     o->sm.digest = s[6];
     o->written = s[7];
     o->sm.life = ngx_xmpp_store_sm_uint(&s[8]);
+    o->created = ngx_xmpp_store_sm_uint(&s[9]);
     o->previous = 0;
 
     if (reply->elements > i + 3
@@ -331,7 +333,7 @@ ngx_xmpp_store_sm_args(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_xmpp_store_args(a, pool, ngx_xmpp_store_key_len(store, ss->tag)
                                  + ngx_xmpp_store_sm_len(store, ss->tag,
                                                          ss->sid)
-                                 + 5 * NGX_INT64_LEN);
+                                 + 6 * NGX_INT64_LEN);
 
     ngx_xmpp_store_arg_text(a, "FCALL");
     ngx_xmpp_store_arg_text(a, function);

@@ -36,11 +36,12 @@ typedef struct {
     ngx_xmpp_store_sm_t       sm;
     ngx_str_t                 written;        /* by who had it; len 0: he did
                                                  not */
+    uint64_t                  created;        /* the account; 0: not known */
     uint64_t                  previous;       /* bells up to it have rung when
                                                  it was taken; 0: not known */
 } ngx_xmpp_store_opened_t;
 
-#define NGX_XMPP_STORE_SM_OPENED      9       /* elements, from the third on */
+#define NGX_XMPP_STORE_SM_OPENED      10      /* elements, from the third on */
 
 /*
  * One Function: the session may be resumed.  DECLINED: fenced.  again: nobody
