@@ -117,7 +117,7 @@ end
 -- Whoever has the record of this epoch has what belongs to it from now on: the
 -- reply of take and open, from the fourth element on.
 
-local function sm_opened(sm, epoch, record)
+local function sm_opened(sessions, sm, epoch, record)
     local holder, by, from = unpack(redis.call('HMGET', sm, 'epoch', 'by',
                                                'from'))
 
@@ -137,7 +137,8 @@ local function sm_opened(sm, epoch, record)
                            'state', 'life', 'created')
 
     return 'open', state, flags, all[1], all[2], all[3], all[4],
-           by == from and all[5] or '', all[6] or '0', all[7] or '0'
+           by == from and all[5] or '', all[6] or '0', all[7] or '0',
+           table.concat(redis.call('SMEMBERS', blocked_key(sessions)), '\n')
 end
 
 
@@ -155,8 +156,8 @@ end
 --       empty, when the client has asked for it (as of find), or 0
 -- returns: { 'ok', number of the bell, epoch, 'open', state, letters, how many
 --          were handled, base, timeout, digest, what was written or empty,
---          life, created, the number of the bell before that, unless it is a
---          repeat };
+--          life, created, the block list as lines, the number of the bell
+--          before that, unless it is a repeat };
 --          { 'ok', number, epoch, 'wait' }: the holder may write;
 --          { 'none' }
 --
@@ -186,7 +187,7 @@ local function sm_take(keys, args)
     if old == boot and take == this then
         if holder == epoch then
             return { 'ok', redis.call('HGET', keys[2], 'n') or '0', epoch,
-                     sm_opened(keys[3], epoch, record) }
+                     sm_opened(keys[2], keys[3], epoch, record) }
         end
 
         return { 'ok', redis.call('HGET', keys[2], 'n') or '0', epoch, 'wait' }
@@ -224,7 +225,7 @@ local function sm_take(keys, args)
 
     if by == holder or count <= 1 then
         local reply = { 'ok', number, epoch,
-                        sm_opened(keys[3], epoch, record) }
+                        sm_opened(keys[2], keys[3], epoch, record) }
 
         reply[#reply + 1] = last
 
@@ -254,7 +255,7 @@ local function sm_open(keys, args)
     end
 
     return { 'ok', redis.call('HGET', keys[1], 'n') or '0', epoch,
-             sm_opened(keys[2], epoch, record) }
+             sm_opened(keys[1], keys[2], epoch, record) }
 end
 
 

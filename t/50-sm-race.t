@@ -204,7 +204,8 @@ sub gone {
 }
 
 ###############################################################################
-# It has a client again before its worker knows whom the user has blocked
+# It has a client again before its worker has put its record back: it knows whom
+# the user has blocked
 
 {
     my $near = $t->online('bob', on => 1, resource => 'near');
@@ -222,11 +223,16 @@ sub gone {
     $new->{stanzas} = $alice->{stanzas};
     $sm->resume($new, $new->{stanzas});
     ok($new->pick('resumed'), 'a user who has blocked another: resumed');
+    $new->message($near->jid(), 'to him', id => 'to him');
+    ok($new->pick('message', type => 'error', id => 'to him',
+                  error => 'cancel not-acceptable'),
+       'XEP-0191, 3.3: nothing goes to him');
     $near->iq('get', $alice->jid(), $ping, id => 'blocked');
     ok($near->pick('iq', type => 'error', id => 'blocked'),
        'XEP-0191, 3.3: who is blocked gets an error');
     $t->relay()->delay(0);
     is($sm->got($new), '', 'XEP-0191, 3.3: and nothing comes from him');
+    is($sm->got($near), '', 'or has come to him');
     $new->query('set', undef,
                 "<unblock xmlns='urn:xmpp:blocking'>$item</unblock>");
     $near->close();

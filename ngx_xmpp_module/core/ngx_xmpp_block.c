@@ -8,12 +8,13 @@
  *
  *     no list <--bind, bell, reply--> list
  *
- * Three things bring a list, whole each time: the answer to bind, so that no
- * session is there before its list; the bell of a change; the reply to the
- * session that made it, which must not wait for its own bell.  They come on
- * different sockets, so each has the number of the bell up to which it counts,
- * and one of a lower number is dropped.  Bells that a worker missed are made up
- * for when its records are put back, which bind answers with the list.
+ * Three things bring a list, whole each time: the answer to bind, or to what
+ * takes a session from another worker, so that no session is there before its
+ * list; the bell of a change; the reply to the session that made it, which must
+ * not wait for its own bell.  They come on different sockets, so each has the
+ * number of the bell up to which it counts, and one of a lower number is
+ * dropped.  Bells that a worker missed are made up for when its records are put
+ * back, which bind answers with the list.
  *
  * The account owns its list and frees it; an account without one has none.
  */

@@ -46,7 +46,7 @@ static void ngx_xmpp_take_opened(void *data, ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_take_later(ngx_xmpp_take_t *tk);
 static void ngx_xmpp_take_timer_handler(ngx_event_t *ev);
 static void ngx_xmpp_take_load(ngx_xmpp_take_t *tk,
-    ngx_xmpp_store_opened_t *o, ngx_uint_t waited);
+    ngx_xmpp_store_opened_t *o, uint64_t number, ngx_uint_t waited);
 static void ngx_xmpp_take_state(ngx_xmpp_session_t *xs,
     ngx_xmpp_store_opened_t *o);
 static void ngx_xmpp_take_answer(ngx_xmpp_take_t *tk, ngx_int_t rc);
@@ -331,7 +331,7 @@ ngx_xmpp_take_asked(void *data, ngx_xmpp_store_result_t *res)
     ngx_xmpp_registry_rung(xs->worker, &xs->account->sn.str, res->number);
 
     if (ngx_xmpp_store_sm_opened(res->reply, &o) == NGX_OK) {
-        ngx_xmpp_take_load(tk, &o, 0);
+        ngx_xmpp_take_load(tk, &o, res->number, 0);
 
     } else if (tk->written == xs->epoch) {
         ngx_xmpp_take_open(tk);
@@ -396,7 +396,7 @@ ngx_xmpp_take_opened(void *data, ngx_xmpp_store_result_t *res)
         ngx_xmpp_take_failed(tk, NGX_DECLINED);
 
     } else if (res->rc == NGX_OK) {
-        ngx_xmpp_take_load(tk, &o, 1);
+        ngx_xmpp_take_load(tk, &o, res->number, 1);
 
     } else {
 
@@ -443,13 +443,14 @@ ngx_xmpp_take_timer_handler(ngx_event_t *ev)
 
 
 /*
- * It is this worker's.  waited: if its holder has written, he has heard all
- * that rang before it was taken; else something may have rung for nobody.
+ * It is this worker's, as of the bell with that number.  waited: if its holder
+ * has written, he has heard all that rang before it was taken; else something
+ * may have rung for nobody.
  */
 
 static void
 ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
-    ngx_uint_t waited)
+    uint64_t number, ngx_uint_t waited)
 {
     uint64_t             heard;
     ngx_queue_t          directed;
@@ -469,6 +470,10 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
     }
 
     ngx_xmpp_take_state(xs, o);
+
+    /* XEP-0191, 3.3: before its client can send */
+
+    ngx_xmpp_block_update(xs->account, number, &o->blocked);
 
     /*
      * What has rung by now is not his, unless the bell that says so was lost,

@@ -37,11 +37,12 @@ typedef struct {
     ngx_str_t                 written;        /* by who had it; len 0: he did
                                                  not */
     uint64_t                  created;        /* the account; 0: not known */
+    ngx_str_t                 blocked;        /* its block list, as lines */
     uint64_t                  previous;       /* bells up to it have rung when
                                                  it was taken; 0: not known */
 } ngx_xmpp_store_opened_t;
 
-#define NGX_XMPP_STORE_SM_OPENED      10      /* elements, from the third on */
+#define NGX_XMPP_STORE_SM_OPENED      11      /* elements, from the third on */
 
 /*
  * One Function: the session may be resumed.  DECLINED: fenced.  again: nobody
