@@ -201,12 +201,19 @@ typedef enum {
 
 #define NGX_XMPP_BINDING_MAX            64      /* bytes */
 
+typedef enum {
+    NGX_XMPP_TRANSPORT_TCP = 0,
+    NGX_XMPP_TRANSPORT_WEBSOCKET,
+    NGX_XMPP_TRANSPORTS
+} ngx_xmpp_transport_e;
+
 /* names of a certificate (RFC 6120, 13.7.1.4; RFC 5280, 4.2.1.6) */
 #define NGX_XMPP_CERTIFICATE_XMPPADDR   0x02
 #define NGX_XMPP_CERTIFICATE_EMAIL      0x04
 
 typedef struct {
     ngx_str_t                   name;
+    ngx_xmpp_transport_e        kind;
 
     /* a stream header of ours: "<stream:stream ...>", "<open/>" */
     ngx_int_t                 (*open)(ngx_xmpp_stream_t *st);
@@ -258,11 +265,15 @@ typedef struct {
 
 /* ---- the worker ---- */
 
+#include "ngx_xmpp_stats.h"
+
+
 struct ngx_xmpp_worker_s {
     ngx_cycle_t                *cycle;
     ngx_log_t                  *log;
     ngx_pool_t                 *pool;
     ngx_xmpp_store_t           *store;
+    ngx_xmpp_stats_t           *stats;          /* in shared memory */
 
     u_char                      boot[NGX_XMPP_BOOT_LEN];  /* hex, new at
                                                    each start */
@@ -381,6 +392,7 @@ typedef struct {
     ngx_uint_t                  tls;            /* unsigned  tls:1; */
 
     ngx_thread_pool_t          *thread_pool;    /* for PBKDF2 */
+    ngx_shm_zone_t             *stats;          /* what workers count */
 
     ngx_xmpp_worker_t          *worker;         /* of this process */
 } ngx_xmpp_main_conf_t;

@@ -563,6 +563,11 @@ ngx_xmpp_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    xmcf->stats = ngx_xmpp_stats_zone(cf);
+    if (xmcf->stats == NULL) {
+        return NGX_ERROR;
+    }
+
     ngx_xmpp_admin_check(cf, xmcf);
 
     return ngx_xmpp_host_init(cf, xmcf);

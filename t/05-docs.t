@@ -226,11 +226,14 @@ sub check_context {
 
         $wanted = 'stream' if $d->{flags}{NGX_STREAM_MAIN_CONF};
 
-        for (qw/ NGX_STREAM_SRV_CONF NGX_XMPP_HOST_CONF /) {
+        for (qw/ NGX_STREAM_SRV_CONF NGX_XMPP_HOST_CONF NGX_HTTP_MAIN_CONF
+                 NGX_HTTP_SRV_CONF NGX_HTTP_LOC_CONF /)
+        {
             next unless $d->{flags}{$_};
 
             $wanted .= ', ' if $wanted;
-            $wanted .= /HOST/ ? 'xmpp_host' : 'server';
+            $wanted .= /HOST/ ? 'xmpp_host' : /LOC/ ? 'location'
+                       : /MAIN/ ? 'http' : 'server';
         }
 
         bad($name, 'is read elsewhere')
@@ -440,6 +443,7 @@ sub check_examples {
             $block =~ s/listen +\[::\]:\d+[^;]*;//g;
             $block =~ s/listen +(?:127\.0\.0\.1:)?\d+/"listen 127.0.0.1:"
                        . "%%PORT_" . $port++ . "%%"/ge;
+            $block =~ s/^http \{\n/http {\n%%HTTP%%/m;
             $block =~ s{/var/log/nginx/}{%%PREFIX%%/}g;
             $block =~ s{/etc/ssl/\S+\.(pem|key);}{%%TESTDIR%%/localhost.$1;}g;
             $block =~ s{(ssl_certificate_key.*)\.pem;}{$1.key;}g;
@@ -702,6 +706,10 @@ sub check_names {
                   grep { /\.[ch]$|\.lua$/ } sort keys %text;
     my %word = map { $_ => 1 } $sources =~ /\b((?:ngx|NGX)_\w+)\b/g;
 
+    # t/55-metrics.t compares these with what is told
+    my %metric = map { $_ => 1 }
+        $text{'docs/modules/metrics.md'} =~ /^\| `(ngx_\w+)` \|/mg;
+
     for my $page (grep { m{^docs/} } sort keys %text) {
         for my $code (prose($page) =~ /`([^`\n]+)`/g) {
             next if $page =~ /adding-a-xep/
@@ -709,8 +717,8 @@ sub check_names {
 
             for my $name ($code =~ /\b((?:ngx|NGX)_xmpp_\w+[a-z0-9])\b/gi) {
                 bad($page, "nothing is called $name")
-                    unless $word{$name} || grep { m{/\Q$name\E\.\w+$} }
-                                           keys %text;
+                    unless $word{$name} || $metric{$name}
+                           || grep { m{/\Q$name\E\.\w+$} } keys %text;
             }
 
             next unless $code =~ m{^[\w./-]+$} && $code !~ m{^/}

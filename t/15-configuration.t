@@ -366,7 +366,8 @@ while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
 
         is($status, 1, "$name is not allowed in $place");
 
-        my $way = $place eq 'stream' || $contexts eq '`stream`' ? ''
+        my $way = $place eq 'stream' || $contexts eq '`stream`'
+                  || $contexts =~ /location/ ? ''
                   : $place eq 'server' ? ' in a server: .*put it into "xmpp_h'
                   : ' in "xmpp_host": .*put it into the server';
 

@@ -248,7 +248,7 @@ ngx_xmpp_ack_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt)
         return;
     }
 
-    st->stanzas_sent += pkt->stanzas;
+    ngx_xmpp_stats_sent(st, pkt);
 
     if (st->transport->send(st, pkt) != NGX_OK) {
         return;
@@ -700,7 +700,7 @@ ngx_xmpp_ack_resend(ngx_xmpp_sm_t *sm)
         }
 
         sm->next = sm->next->next;
-        st->stanzas_sent += pkt->stanzas;
+        ngx_xmpp_stats_sent(st, pkt);
 
         if (st->transport->send(st, pkt) != NGX_OK) {
             return;

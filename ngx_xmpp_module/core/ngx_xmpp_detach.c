@@ -53,6 +53,8 @@ ngx_xmpp_detach(ngx_xmpp_session_t *xs, ngx_xmpp_stream_error_e error)
 
     xs->stream = NULL;
 
+    xs->worker->stats->counters.detached++;
+
     ngx_xmpp_detach_wait(xs);
     ngx_xmpp_detach_mark(xs, 1);
 
@@ -78,6 +80,7 @@ ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs)
     sm->detached = 1;
 
     ngx_queue_insert_tail(&xs->worker->detached, &sm->queue);
+    xs->worker->stats->gauges.detached++;
     ngx_add_timer(&sm->timer, sm->timeout);
 }
 
@@ -126,6 +129,7 @@ ngx_xmpp_detach_ended(ngx_xmpp_session_t *xs)
 
     sm->detached = 0;
     ngx_queue_remove(&sm->queue);
+    xs->worker->stats->gauges.detached--;
 
     if (sm->timer.timer_set) {
         ngx_del_timer(&sm->timer);
@@ -308,6 +312,7 @@ ngx_xmpp_detach_resume(ngx_xmpp_session_t *xs, ngx_xmpp_stream_t *st,
     if (sm->detached) {
         sm->detached = 0;
         ngx_queue_remove(&sm->queue);
+        xs->worker->stats->gauges.detached--;
 
         ngx_xmpp_detach_mark(xs, 0);
     }

@@ -116,6 +116,7 @@ ngx_xmpp_drain_hook_handler(ngx_event_t *ev)
     c->idle = 0;
     c->close = 0;
     w->draining = 1;
+    w->stats->draining = 1;
 
     xmcf = ngx_stream_cycle_get_module_main_conf(w->cycle, ngx_xmpp_module);
 

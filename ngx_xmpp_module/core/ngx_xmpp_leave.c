@@ -116,6 +116,7 @@ ngx_xmpp_leave(ngx_xmpp_worker_t *w, ngx_xmpp_leaving_t *l)
     }
 
     w->nleaves++;
+    w->stats->gauges.leaves++;
 
     /* what is held goes before the presence of its session */
 
@@ -678,6 +679,7 @@ static void
 ngx_xmpp_leave_free(ngx_xmpp_leave_t *lv)
 {
     lv->worker->nleaves--;
+    lv->worker->stats->gauges.leaves--;
 
     ngx_xmpp_directed_free(&lv->directed);
     ngx_xmpp_packet_release(lv->packet);

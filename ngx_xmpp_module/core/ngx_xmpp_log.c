@@ -15,12 +15,27 @@
 #include "ngx_xmpp.h"
 
 
-/* all that changes the state of a stream (NGX_XMPP_ST_*) does it by this */
+/*
+ * All that changes the state of a stream (NGX_XMPP_ST_*) does it by this;
+ * st->error is set before it closes.
+ */
 
 void
 ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state)
 {
-    char  *action;
+    char              *action;
+    uint64_t          *sessions;
+    ngx_xmpp_stats_t  *stats;
+
+    stats = st->worker->stats;
+    sessions = &stats->gauges.sessions[st->transport->kind];
+
+    *sessions -= (st->state == NGX_XMPP_ST_BOUND);
+    *sessions += (state == NGX_XMPP_ST_BOUND);
+
+    if (state == NGX_XMPP_ST_CLOSED) {
+        stats->counters.closed[st->error]++;
+    }
 
     switch (state) {
 

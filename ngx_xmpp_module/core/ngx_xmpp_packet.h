@@ -33,6 +33,7 @@ ngx_int_t ngx_xmpp_reply(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *payload);
 ngx_int_t ngx_xmpp_reply_bytes(ngx_xmpp_stanza_t *stz, ngx_xmpp_xml_t *payload,
     ngx_str_t *bytes, ngx_uint_t n);
 ngx_int_t ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition);
+ngx_str_t *ngx_xmpp_reply_condition_name(ngx_xmpp_condition_e condition);
 ngx_int_t ngx_xmpp_reply_condition(ngx_pool_t *pool, ngx_xmpp_xml_t *e,
     ngx_int_t condition, ngx_str_t *text);
 ngx_int_t ngx_xmpp_refuse(ngx_xmpp_stanza_t *stz, ngx_int_t condition,

@@ -158,6 +158,8 @@ ngx_xmpp_reaper_seen(ngx_xmpp_worker_t *w, redisReply *reply)
                              reply->element[i + 1]);
     }
 
+    w->stats->cluster = n + 1;
+
     if (r->seen) {
         ngx_free(r->seen);
     }
@@ -406,6 +408,7 @@ ngx_xmpp_reaper_left(void *data, ngx_int_t rc)
 
     if (rc == NGX_OK) {
         r->ended++;
+        r->worker->stats->counters.reaped_sessions++;
 
     } else if (rc == NGX_ERROR) {
         r->failed++;
@@ -438,6 +441,8 @@ static void
 ngx_xmpp_reaper_forgotten(void *data, ngx_xmpp_store_result_t *res)
 {
     ngx_xmpp_reaper_t *r = data;
+
+    r->worker->stats->counters.reaped_workers += (res->rc == NGX_OK);
 
     if (res->rc == NGX_OK && r->ended) {
         ngx_log_error(NGX_LOG_NOTICE, r->worker->log, 0,

@@ -271,10 +271,25 @@ ngx_xmpp_reply_error(ngx_xmpp_stanza_t *stz, ngx_int_t condition)
         return NGX_ERROR;
     }
 
+    if (condition <= 0 || condition >= NGX_XMPP_E_CONDITIONS) {
+        condition = NGX_XMPP_E_INTERNAL_SERVER_ERROR;
+    }
+
+    stz->session->worker->stats->counters.errors[condition]++;
+
     ngx_xmpp_session_output(stz->session, pkt);
     ngx_xmpp_packet_release(pkt);
 
     return NGX_OK;
+}
+
+
+/* its name in RFC 6120, 8.3.3, which some share */
+
+ngx_str_t *
+ngx_xmpp_reply_condition_name(ngx_xmpp_condition_e condition)
+{
+    return &ngx_xmpp_reply_conditions[condition].name;
 }
 
 

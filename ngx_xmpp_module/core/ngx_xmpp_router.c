@@ -125,6 +125,8 @@ ngx_xmpp_stanza_deliver(ngx_xmpp_stanza_t *stz)
                 || a == stz->session->account)
             && ngx_xmpp_router_local(stz, a) == NGX_OK)
         {
+            ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_LOCAL);
+
             return (ngx_xmpp_carbon_sent(stz, NGX_OK) == NGX_AGAIN)
                    ? NGX_AGAIN : NGX_OK;
         }
@@ -234,6 +236,10 @@ ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz)
     {
         /* Redis is away and the queue is full: it certainly did not run */
 
+        if (!stz->unknown) {
+            ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_AWAY);
+        }
+
         return NGX_XMPP_E_RESOURCE_CONSTRAINT;
     }
 
@@ -287,17 +293,21 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
     switch (res->rc) {
 
     case NGX_OK:
+        ngx_xmpp_stats_routed(stz, res->number ? NGX_XMPP_STATS_REDIS
+                                               : NGX_XMPP_STATS_KEPT);
         ngx_xmpp_router_rung(stz, res);
         ngx_xmpp_router_end(stz, NGX_OK);
         return;
 
     case NGX_DECLINED:
+        ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_NOBODY);
         ngx_xmpp_inbox_full(stz, res);
         ngx_xmpp_router_end(stz, NGX_DECLINED);
         return;
 
     case NGX_BUSY:
         if (stz->tries == NGX_XMPP_ROUTER_TRIES) {
+            ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_NOBODY);
             ngx_xmpp_router_end(stz, NGX_DECLINED);
             return;
         }
@@ -311,6 +321,8 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
             return;
         }
 
+        ngx_xmpp_stats_routed(stz, stz->unknown ? NGX_XMPP_STATS_UNKNOWN
+                                                : NGX_XMPP_STATS_AWAY);
         ngx_xmpp_batch_done(stz, stz->unknown ? NGX_OK
                                  : NGX_XMPP_E_RESOURCE_CONSTRAINT);
         return;
@@ -319,6 +331,8 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
         if (ngx_xmpp_router_again(stz) == NGX_OK) {
             return;
         }
+
+        ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_UNKNOWN);
 
         /*
          * Refused, or of unknown outcome after all repeats: an error reply
@@ -384,6 +398,10 @@ ngx_xmpp_router_retry_handler(ngx_event_t *ev)
         || (stz->unknown && ngx_xmpp_router_again(stz) == NGX_OK))
     {
         return;
+    }
+
+    if (stz->unknown) {
+        ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_UNKNOWN);
     }
 
     ngx_xmpp_batch_done(stz, stz->unknown ? NGX_OK : rc);

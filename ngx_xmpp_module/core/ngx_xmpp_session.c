@@ -447,6 +447,7 @@ ngx_xmpp_session_bound(ngx_xmpp_session_t *xs, ngx_int_t rc)
     }
 
     if (rc == NGX_OK) {
+        xs->worker->stats->counters.bound++;
         ngx_xmpp_feature_event(xs, NGX_XMPP_EVENT_BIND);
     }
 

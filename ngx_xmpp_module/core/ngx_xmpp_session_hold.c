@@ -197,7 +197,7 @@ ngx_xmpp_session_output(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt)
     }
 
     if (xs->stream->state == NGX_XMPP_ST_BOUND) {
-        xs->stream->stanzas_sent += pkt->stanzas;
+        ngx_xmpp_stats_sent(xs->stream, pkt);
         (void) xs->stream->transport->send(xs->stream, pkt);
         return;
     }

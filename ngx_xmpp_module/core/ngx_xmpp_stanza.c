@@ -42,12 +42,16 @@ ngx_int_t
 ngx_xmpp_stanza_input(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_xmpp_xml_t *e)
 {
+    uint64_t            *received;
     ngx_xmpp_stanza_t   *stz;
     ngx_xmpp_worker_t   *w;
     ngx_xmpp_session_t  *xs;
 
     w = st->worker;
     xs = st->session;
+
+    received = w->stats->counters.stanzas[NGX_XMPP_STATS_RECEIVED];
+    received[ngx_xmpp_stats_kind(e->name.data[0])]++;
 
     stz = ngx_pcalloc(pool, sizeof(ngx_xmpp_stanza_t));
     if (stz == NULL) {

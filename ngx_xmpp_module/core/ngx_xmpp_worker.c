@@ -100,9 +100,14 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     w->again_remove.log = cycle->log;
     w->again_remove.cancelable = 1;
 
-    if (ngx_xmpp_heartbeat_init(w, xmcf->heartbeat) != NGX_OK) {
+    if (ngx_xmpp_heartbeat_init(w, xmcf->heartbeat) != NGX_OK
+        || ngx_xmpp_stats_init(w, xmcf->stats) != NGX_OK)
+    {
         return NGX_ERROR;
     }
+
+    xmcf->store.redis.counters = &w->stats->counters.redis;
+    xmcf->store.redis.gauges = &w->stats->gauges.redis;
 
     w->store = ngx_xmpp_store_create(cycle->pool, cycle->log, &xmcf->store,
                                      ngx_xmpp_registry_doorbell,
@@ -149,6 +154,7 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     ngx_xmpp_return_exit(w);
     ngx_xmpp_snapshot_exit(w);
     ngx_xmpp_bounce_exit(w);
+    ngx_xmpp_stats_exit(w);
 
     if (w->hook) {
         ngx_close_connection(w->hook);

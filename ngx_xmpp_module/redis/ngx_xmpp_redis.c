@@ -55,6 +55,10 @@ ngx_xmpp_redis_create(ngx_pool_t *pool, ngx_log_t *log,
     r->conf = *conf;
     r->log = log;
 
+    if (ngx_xmpp_redis_stats_init(r, pool) != NGX_OK) {
+        return NULL;
+    }
+
     if (r->conf.naddrs == 0) {
         r->conf.naddrs = 1;
     }
@@ -158,11 +162,15 @@ ngx_xmpp_redis_command(ngx_xmpp_redis_t *r, ngx_uint_t flags, ngx_uint_t argc,
 
     conn = &r->conn[0];
 
-    if (conn->state == ngx_xmpp_redis_st_closed
-        || ((r->ncommands >= r->conf.max_queue
-             || r->nbytes >= r->conf.max_bytes)
-            && !conn->greeting))
+    if (conn->state == ngx_xmpp_redis_st_closed) {
+        return NULL;
+    }
+
+    if ((r->ncommands >= r->conf.max_queue
+         || r->nbytes >= r->conf.max_bytes)
+        && !conn->greeting)
     {
+        r->counters->full++;
         return NULL;
     }
 
@@ -273,6 +281,9 @@ ngx_xmpp_redis_req_create(ngx_xmpp_redis_t *r, ngx_uint_t kind,
     if (kind == ngx_xmpp_redis_req_command) {
         r->ncommands++;
         r->nbytes += req->len;
+
+        r->gauges->requests = r->ncommands;
+        r->gauges->bytes = r->nbytes;
     }
 
     return req;
@@ -290,6 +301,9 @@ ngx_xmpp_redis_req_free(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req)
     if (req->kind == ngx_xmpp_redis_req_command) {
         r->ncommands--;
         r->nbytes -= req->len;
+
+        r->gauges->requests = r->ncommands;
+        r->gauges->bytes = r->nbytes;
     }
 
     ngx_free(req->bytes);
@@ -347,6 +361,8 @@ ngx_xmpp_redis_req_fail(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
     ngx_xmpp_redis_status_e status)
 {
     ngx_queue_t  *posted;
+
+    ngx_xmpp_redis_unanswered(r, req, status);
 
     req->status = status;
     ngx_queue_insert_tail(&r->failed, &req->queue);
@@ -441,6 +457,10 @@ ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
     ngx_queue_remove(q);
 
     req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
+
+    if (req->kind == ngx_xmpp_redis_req_command) {
+        ngx_xmpp_redis_answered(r, req, reply);
+    }
 
     if (req->kind == ngx_xmpp_redis_req_wait) {
         ngx_xmpp_redis_req_free(r, req);

@@ -67,6 +67,41 @@ typedef void (*ngx_xmpp_redis_state_pt)(void *data, ngx_uint_t subscriber,
     ngx_uint_t ready);
 
 
+/* bounds of answer times, in microseconds; what is longer is in one more */
+#define NGX_XMPP_REDIS_TIMES    14
+
+#define NGX_XMPP_REDIS_COMMANDS    0   /* the connection of commands */
+#define NGX_XMPP_REDIS_SUBSCRIBER  1
+
+/*
+ * What a client counts, in memory of its owner, who may be asked about it by
+ * others: plain stores, all of which only grow.
+ */
+typedef struct {
+    uint64_t                    times[NGX_XMPP_REDIS_TIMES + 1];
+                                              /* answered, by the time from
+                                                 write to read */
+    uint64_t                    time;         /* of all, microseconds */
+    uint64_t                    errors;       /* error replies of these */
+    uint64_t                    away;         /* failed: did not run */
+    uint64_t                    unknown;      /* failed: may have run */
+    uint64_t                    full;         /* no room in the queue */
+    uint64_t                    messages;     /* of channels */
+    uint64_t                    connected[2];
+    uint64_t                    lost[2];      /* connections that stood */
+    uint64_t                    failed[2];    /* attempts */
+} ngx_xmpp_redis_counters_t;
+
+/* what it has now */
+typedef struct {
+    uint64_t                    requests;     /* commands without an answer */
+    uint64_t                    bytes;        /* of them */
+    uint64_t                    ready[2];     /* connections: 0 or 1 */
+} ngx_xmpp_redis_gauges_t;
+
+extern const uint64_t  ngx_xmpp_redis_times[NGX_XMPP_REDIS_TIMES];
+
+
 typedef struct {
     ngx_str_t                   url;          /* for logs, no password */
     ngx_addr_t                 *addr;         /* resolved at configuration */
@@ -102,6 +137,9 @@ typedef struct {
     ngx_msec_t                  wait;         /* for them, of one WAIT */
     ngx_uint_t                  max_queue;    /* requests waiting at most */
     size_t                      max_bytes;    /* of them, a last one above */
+
+    ngx_xmpp_redis_counters_t  *counters;     /* NULL: its own */
+    ngx_xmpp_redis_gauges_t    *gauges;
 
     ngx_xmpp_redis_message_pt   message;
     ngx_xmpp_redis_state_pt     state;

@@ -356,6 +356,8 @@ ngx_xmpp_redis_conn_read(ngx_xmpp_redis_conn_t *conn)
             return NGX_ERROR;
         }
 
+        r->now = ngx_xmpp_redis_now();
+
         if (redisReaderFeed(conn->reader, (char *) r->buffer, n) != REDIS_OK) {
             ngx_xmpp_redis_conn_lost(conn, ngx_xmpp_redis_no_memory, 0, NULL);
             return NGX_ERROR;
@@ -454,6 +456,11 @@ ngx_xmpp_redis_conn_ready(ngx_xmpp_redis_conn_t *conn)
 
     ngx_xmpp_redis_log_ready(conn);
 
+    if (!conn->sentinel) {
+        r->counters->connected[conn->subscriber]++;
+        r->gauges->ready[conn->subscriber] = 1;
+    }
+
     if (conn->sentinel) {
         ngx_xmpp_redis_sentinel_ready(r);
         return NGX_OK;
@@ -496,6 +503,11 @@ ngx_xmpp_redis_conn_lost(ngx_xmpp_redis_conn_t *conn,
     was_ready = (conn->state == ngx_xmpp_redis_st_ready);
 
     ngx_xmpp_redis_log_away(conn, reason, err, detail);
+
+    if (!conn->sentinel) {
+        r->counters->lost[conn->subscriber] += was_ready;
+        r->counters->failed[conn->subscriber] += !was_ready;
+    }
 
     if (reason != ngx_xmpp_redis_shutdown) {
         ngx_xmpp_redis_conn_reset(conn);
@@ -656,6 +668,10 @@ ngx_xmpp_redis_conn_reset(ngx_xmpp_redis_conn_t *conn)
 void
 ngx_xmpp_redis_disconnect(ngx_xmpp_redis_conn_t *conn)
 {
+    if (!conn->sentinel) {
+        conn->client->gauges->ready[conn->subscriber] = 0;
+    }
+
     if (conn->timer.timer_set) {
         ngx_del_timer(&conn->timer);
     }

@@ -114,6 +114,7 @@ struct ngx_xmpp_redis_req_s {
     void                        *data;
     u_char                      *bytes;      /* as sent, from the heap */
     size_t                       len;
+    uint64_t                     sent;       /* when, in microseconds */
     ngx_msec_t                   deadline;
     redisReply                  *reply;      /* while it is held */
 
@@ -223,6 +224,9 @@ struct ngx_xmpp_redis_conn_s {
 
 struct ngx_xmpp_redis_s {
     ngx_xmpp_redis_conf_t        conf;
+    ngx_xmpp_redis_counters_t   *counters;
+    ngx_xmpp_redis_gauges_t     *gauges;
+    uint64_t                     now;        /* of the last read or write */
     ngx_log_t                   *log;
     ngx_xmpp_redis_conn_t        conn[3];    /* commands, subscriber,
                                                 sentinel: idle without */
@@ -264,6 +268,15 @@ ngx_int_t ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply);
 void ngx_xmpp_redis_reqs_lost(ngx_xmpp_redis_conn_t *conn,
     ngx_uint_t was_ready);
 void ngx_xmpp_redis_deadline(ngx_xmpp_redis_conn_t *conn);
+
+/* ngx_xmpp_redis_stats.c */
+
+ngx_int_t ngx_xmpp_redis_stats_init(ngx_xmpp_redis_t *r, ngx_pool_t *pool);
+uint64_t ngx_xmpp_redis_now(void);
+void ngx_xmpp_redis_answered(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
+    redisReply *reply);
+void ngx_xmpp_redis_unanswered(ngx_xmpp_redis_t *r, ngx_xmpp_redis_req_t *req,
+    ngx_xmpp_redis_status_e status);
 
 /* ngx_xmpp_redis_conn.c */
 

@@ -418,6 +418,7 @@ ngx_xmpp_redis_push_string(const redisReadTask *task, char *str, size_t len)
             return conn;
         }
 
+        conn->client->counters->messages++;
         conn->client->conf.message(conn->client->conf.data, &push->channel,
                                    &text);
     }

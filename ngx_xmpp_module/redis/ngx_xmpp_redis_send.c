@@ -141,6 +141,7 @@ ngx_xmpp_redis_conn_flush(ngx_event_t *ev)
     }
 
     rc = NGX_OK;
+    conn->client->now = ngx_xmpp_redis_now();
 
     while (rc == NGX_OK && c->write->ready) {
         rc = c->ssl ? ngx_xmpp_redis_send_tls(conn)
@@ -370,6 +371,8 @@ ngx_xmpp_redis_sent(ngx_xmpp_redis_conn_t *conn, size_t n)
 
         n -= left;
         conn->offset = 0;
+
+        req->sent = conn->client->now;
 
         ngx_queue_remove(q);
         ngx_queue_insert_tail(to, q);

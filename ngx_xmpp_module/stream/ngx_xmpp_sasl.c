@@ -32,6 +32,7 @@ static ngx_int_t ngx_xmpp_sasl_send(ngx_xmpp_sasl_t *sasl, const char *name);
 static void ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure);
 static void ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure);
 static ngx_uint_t ngx_xmpp_sasl_failed(ngx_int_t failure);
+static ngx_xmpp_stats_outcome_e ngx_xmpp_sasl_outcome(ngx_int_t failure);
 
 
 static ngx_str_t  ngx_xmpp_sasl_failures[] = {
@@ -280,6 +281,9 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
                       "client logged in as \"%V@%V\" by %V",
                       &sasl->user, &st->host->name, &sasl->mechanism->name);
 
+        ngx_xmpp_stats_login(st->worker, &sasl->mechanism->name,
+                             NGX_XMPP_STATS_SUCCESS);
+
         st->mechanism = &sasl->mechanism->name;
         st->lifetime = sasl->lifetime;
         st->created = sasl->attempt.created;
@@ -341,6 +345,9 @@ ngx_xmpp_sasl_fail(ngx_xmpp_stream_t *st, ngx_int_t failure)
     ngx_xmpp_xml_t  *e;
 
     ngx_xmpp_sasl_log(st, failure);
+    ngx_xmpp_stats_login(st->worker, st->sasl ? &st->sasl->mechanism->name
+                                              : NULL,
+                         ngx_xmpp_sasl_outcome(failure));
 
     if (st->sasl && ngx_xmpp_sasl_failed(failure)) {
         ngx_xmpp_store_login_failed(st->worker->store, &st->sasl->attempt);
@@ -407,6 +414,28 @@ ngx_xmpp_sasl_failed(ngx_int_t failure)
 {
     return failure == NGX_XMPP_SASL_NOT_AUTHORIZED
            || failure == NGX_XMPP_SASL_INVALID_AUTHZID;
+}
+
+
+static ngx_xmpp_stats_outcome_e
+ngx_xmpp_sasl_outcome(ngx_int_t failure)
+{
+    switch (failure) {
+
+    case NGX_XMPP_SASL_NOT_AUTHORIZED:
+    case NGX_XMPP_SASL_INVALID_AUTHZID:
+    case NGX_XMPP_SASL_DISABLED:
+        return NGX_XMPP_STATS_FAILED;
+
+    case NGX_XMPP_SASL_TEMPORARY:
+        return NGX_XMPP_STATS_UNAVAILABLE;
+
+    case NGX_XMPP_SASL_ABORTED:
+        return NGX_XMPP_STATS_ABORTED;
+
+    default:
+        return NGX_XMPP_STATS_REFUSED;
+    }
 }
 
 

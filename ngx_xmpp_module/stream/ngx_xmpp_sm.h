@@ -25,6 +25,7 @@ typedef struct {
     ngx_str_t                   digest;
     uint32_t                    h;              /* the client's */
     ngx_msec_t                  timeout;        /* to be resumed */
+    ngx_xmpp_stats_resume_e     taken;          /* from whom */
     ngx_xmpp_store_session_t    record;
 } ngx_xmpp_sm_ctx_t;
 

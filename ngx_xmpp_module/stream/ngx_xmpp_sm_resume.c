@@ -74,6 +74,8 @@ ngx_xmpp_sm_resume(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     rc = ngx_xmpp_sm_resume_args(ctx, id);
 
     if (rc == NGX_DECLINED) {
+        st->worker->stats->counters.resumed[NGX_XMPP_STATS_NOT_FOUND]++;
+
         ngx_xmpp_sm_done(ctx);
         return ngx_xmpp_sm_failed(st, st->pool, "item-not-found", NULL);
     }
@@ -81,6 +83,8 @@ ngx_xmpp_sm_resume(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     if (rc != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ctx->taken = NGX_XMPP_STATS_HERE;
 
     xs = ngx_xmpp_detach_find(st, &ctx->tag, &ctx->sid, &ctx->token);
 
@@ -212,6 +216,8 @@ ngx_xmpp_sm_resumed(ngx_xmpp_session_t *xs)
         ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
                       "client has resumed its session");
 
+        st->worker->stats->counters.resumed[ctx->taken]++;
+
         /* XEP-0352, 5.2: what was held comes behind what was sent */
 
         ngx_xmpp_session_active(xs);
@@ -339,6 +345,7 @@ ngx_xmpp_sm_resume_taken(void *data, ngx_xmpp_session_t *xs, ngx_int_t rc)
 
     st = ctx->stream;
     ctx->take = NULL;
+    ctx->taken = NGX_XMPP_STATS_TAKEN;
 
     if (st->state != NGX_XMPP_ST_AUTH) {
         goto failed;
@@ -382,6 +389,8 @@ static void
 ngx_xmpp_sm_resume_refuse(ngx_xmpp_stream_t *st, uint32_t *h)
 {
     ngx_pool_t  *pool;
+
+    st->worker->stats->counters.resumed[NGX_XMPP_STATS_NOT_FOUND]++;
 
     pool = ngx_xmpp_worker_pool(st->worker);
 

@@ -18,6 +18,7 @@
 
 
 static void ngx_xmpp_stream_cleanup(void *data);
+static void ngx_xmpp_stream_counted(ngx_xmpp_stream_t *st);
 static ngx_pool_t *ngx_xmpp_stream_pool(void *data);
 static void ngx_xmpp_stream_pool_done(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_stream_parse(ngx_xmpp_stream_t *st, u_char **pos,
@@ -77,6 +78,8 @@ ngx_xmpp_stream_create(ngx_stream_session_t *s,
 
     ngx_queue_insert_tail(&st->worker->streams, &st->queue);
     st->worker->nstreams++;
+    st->worker->stats->counters.streams[transport->kind]++;
+    st->worker->stats->gauges.streams[transport->kind]++;
 
     ngx_stream_set_ctx(s, st, ngx_xmpp_module);
     s->log_handler = ngx_xmpp_log_handler;
@@ -105,6 +108,7 @@ ngx_xmpp_stream_cleanup(void *data)
 
     ngx_xmpp_sasl_end(st);
     ngx_xmpp_stream_pool_done(st);
+    ngx_xmpp_stream_counted(st);
 
     while (st->out) {
         out = st->out;
@@ -131,6 +135,24 @@ ngx_xmpp_stream_cleanup(void *data)
     st->worker->nstreams--;
 
     ngx_xmpp_worker_trim(st->worker);
+}
+
+
+static void
+ngx_xmpp_stream_counted(ngx_xmpp_stream_t *st)
+{
+    ngx_xmpp_stats_t  *stats;
+
+    stats = st->worker->stats;
+
+    if (st->state != NGX_XMPP_ST_CLOSED) {
+        stats->counters.closed[NGX_XMPP_SE_DROP]++;
+    }
+
+    stats->gauges.streams[st->transport->kind]--;
+    stats->gauges.sessions[st->transport->kind] -= (st->state
+                                                    == NGX_XMPP_ST_BOUND);
+    stats->gauges.output -= st->out_size;
 }
 
 

@@ -47,6 +47,7 @@ static void ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n);
 
 const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     ngx_string("tcp"),
+    NGX_XMPP_TRANSPORT_TCP,
     ngx_xmpp_tcp_open,
     ngx_xmpp_tcp_nonza,
     ngx_xmpp_tcp_send,
@@ -226,6 +227,7 @@ ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st)
         }
 
         st->nginx->received += n;
+        st->worker->stats->counters.bytes[NGX_XMPP_STATS_RECEIVED] += n;
         st->heard = ngx_current_msec;
         last = pos + n;
 
@@ -551,6 +553,7 @@ ngx_xmpp_tcp_queue(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
     *st->last_out = out;
     st->last_out = &out->next;
     st->out_size += pkt->len;
+    w->stats->gauges.output += pkt->len;
 
     /* a full socket calls the write handler by itself */
 
@@ -631,6 +634,10 @@ ngx_xmpp_tcp_flush(ngx_xmpp_stream_t *st)
 
         if (n == NGX_ERROR) {
             return NGX_ERROR;
+        }
+
+        if (n > 0) {
+            st->worker->stats->counters.bytes[NGX_XMPP_STATS_SENT] += n;
         }
 
         if (n == NGX_AGAIN || n == 0) {
@@ -718,6 +725,7 @@ ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n)
     ngx_xmpp_out_t  *out;
 
     st->out_size -= n;
+    st->worker->stats->gauges.output -= n;
 
     while (n) {
         out = st->out;

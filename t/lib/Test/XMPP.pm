@@ -461,7 +461,8 @@ relay (milliseconds: start a slow relay in front of Redis, %%RELAY%%), daemon
 
 Without it there is a sane one with localhost and second.test, STARTTLS on
 PORT_0 and direct TLS on PORT_1. Placeholders: %%GLOBALS%%, %%TESTDIR%%,
-%%PREFIX%% (of the host), %%NAME%%, %%REDIS%%, %%RELAY%%, %%PORT_n%%.
+%%PREFIX%% (of the host), %%HTTP%% (paths for http{}), %%NAME%%, %%REDIS%%,
+%%RELAY%%, %%PORT_n%%.
 
 =item run, start_host(%options), host(i), redis, relay
 

@@ -124,7 +124,14 @@ worker_processes $self->{workers};
 EOT
     };
 
+    # files of http{}, where the nginx here may not write them
+
+    my $http = join '', "access_log $self->{prefix}/access.log;\n",
+        map { "${_}_temp_path $self->{prefix}/$_;\n" }
+            qw/ client_body proxy fastcgi uwsgi scgi /;
+
     $text =~ s/%%GLOBALS%%/$globals->()/ge;
+    $text =~ s/%%HTTP%%/$http/g;
     $text =~ s/%%TESTDIR%%/$self->{dir}/g;
     $text =~ s/%%PREFIX%%/$self->{prefix}/g;
     $text =~ s/%%NAME%%/$self->{name}/g;
