@@ -42,6 +42,8 @@ static void ngx_xmpp_registry_kick(ngx_xmpp_account_t *a,
     ngx_xmpp_store_bell_t *bell);
 static ngx_int_t ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos,
     u_char *last, ngx_xmpp_session_t **xsp, u_char *mark);
+static ngx_int_t ngx_xmpp_registry_next(ngx_xmpp_account_t *a, u_char **pos,
+    u_char *last, ngx_xmpp_session_t **xsp, uint64_t *epochp, u_char *mark);
 
 
 /* the node of a key tag, made if there is none; NULL: no memory */
@@ -521,24 +523,34 @@ ngx_xmpp_registry_grant(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
 }
 
 
-/* they end as if their clients had gone; the body has a reason, or nothing */
+/*
+ * They end as if their clients had gone; the body has a reason, or nothing.
+ * The epoch may be that of who had the session before: it is meant anyway.
+ */
 
 static void
 ngx_xmpp_registry_kick(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
 {
     u_char              *p, *last, mark;
+    uint64_t             epoch;
     ngx_xmpp_session_t  *xs;
 
     p = bell->targets.data;
     last = p + bell->targets.len;
 
-    while (ngx_xmpp_registry_target(a, &p, last, &xs, &mark) == NGX_OK) {
+    while (ngx_xmpp_registry_next(a, &p, last, &xs, &epoch, &mark) == NGX_OK) {
 
         if (xs == NULL) {
             continue;
         }
 
-        if (bell->body.len) {
+        if (xs->take) {
+            xs->take->kicked = 1;
+
+        } else if (xs->epoch && epoch > xs->epoch) {
+            ngx_xmpp_session_fence(xs, epoch);
+
+        } else if (bell->body.len) {
             ngx_xmpp_session_close(xs, NGX_XMPP_SE_NOT_AUTHORIZED,
                                    "the account was disabled");
 
@@ -560,9 +572,37 @@ static ngx_int_t
 ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos, u_char *last,
     ngx_xmpp_session_t **xsp, u_char *mark)
 {
-    u_char              *p, *colon;
     uint64_t             epoch;
     ngx_xmpp_session_t  *xs;
+
+    if (ngx_xmpp_registry_next(a, pos, last, &xs, &epoch, mark) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    /*
+     * A higher epoch: the resource went elsewhere (cluster.md, rule 4).  A
+     * lower one: it is for the worker that had the session before.
+     */
+
+    if (xs && xs->epoch && epoch != xs->epoch) {
+        ngx_xmpp_session_fence(xs, epoch);
+        xs = NULL;
+    }
+
+    *xsp = xs;
+
+    return NGX_OK;
+}
+
+
+/* the same, whatever epoch it has: *epochp */
+
+static ngx_int_t
+ngx_xmpp_registry_next(ngx_xmpp_account_t *a, u_char **pos, u_char *last,
+    ngx_xmpp_session_t **xsp, uint64_t *epochp, u_char *mark)
+{
+    u_char    *p, *colon;
+    uint64_t   epoch;
 
     p = *pos;
 
@@ -575,8 +615,7 @@ ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos, u_char *last,
         return NGX_DECLINED;
     }
 
-    xs = ngx_xmpp_registry_session(a, p, colon - p);
-
+    *xsp = ngx_xmpp_registry_session(a, p, colon - p);
     *mark = 0;
 
     for (epoch = 0, p = colon + 1; p < last && *p != ','; p++) {
@@ -590,18 +629,7 @@ ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos, u_char *last,
     }
 
     *pos = p + 1;
-
-    /*
-     * A higher epoch: the resource went elsewhere (cluster.md, rule 4).  A
-     * lower one: it is for the worker that had the session before.
-     */
-
-    if (xs && xs->epoch && epoch != xs->epoch) {
-        ngx_xmpp_session_fence(xs, epoch);
-        xs = NULL;
-    }
-
-    *xsp = xs;
+    *epochp = epoch;
 
     return NGX_OK;
 }

@@ -21,6 +21,9 @@
  * Loaded, it is detached, as any (ngx_xmpp_detach.c), and its client resumes
  * it.  The client may have gone by then: it waits for the next one.
  *
+ * An administrator who ends it meanwhile means the session, whoever has it: it
+ * is loaded, and ends as any.
+ *
  * When Redis does not say whether the record is ours, maybe nobody else has
  * it: it is asked again until it does, as the same attempt, client or not.
  * What is taken by another meanwhile is his.
@@ -506,6 +509,13 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
                   &xs->jid.full, sm->rebuilt ? ", which has left nothing" : "");
 
     ngx_xmpp_detach_wait(xs);
+
+    if (tk->kicked) {
+        ngx_xmpp_take_answer(tk, NGX_DECLINED);
+        ngx_xmpp_session_release(xs);
+        ngx_xmpp_session_end(xs);
+        return;
+    }
 
     /* what was kept in the inbox comes behind the queue, and then the bells */
 

@@ -54,6 +54,7 @@ struct ngx_xmpp_take_s {
     unsigned                    asked:1;        /* for the record */
     unsigned                    unknown:1;      /* it may be ours */
     unsigned                    heard:1;        /* the bell of that */
+    unsigned                    kicked:1;       /* it is to end */
 };
 
 
