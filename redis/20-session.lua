@@ -244,7 +244,8 @@ end
 --          record is put back and the inbox holds anything; and behind them the
 --          block list, as lines, when there is one; { 'none' } when there is no
 --          such account any more; { 'disabled', '0' }, also for a repeat;
---          { 'conflict', '0', epoch } when fenced
+--          { 'conflict', '0', epoch, sid, flags } when fenced: by whom; without
+--          the last two by others, who left no place for it
 --
 local function bind(keys, args)
     local channel, resource, sid = args[1], args[2], args[3]
@@ -290,10 +291,10 @@ local function bind(keys, args)
         -- what is not lost stays: a presence under way is newer than state
 
         if old then
-            local e, s = split(old)
+            local e, s, _, _, f = split(old)
 
             if tonumber(e) > mine then
-                return { 'conflict', '0', e }
+                return { 'conflict', '0', e, s, f }
             end
 
             if tonumber(e) == mine and s == sid then

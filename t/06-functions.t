@@ -175,8 +175,8 @@ sub brief {
     my $kept = $a->kept();
 
     is_deeply($a->bind('desk', 's1', epoch => $low, state => 5),
-              [ 'conflict', '0', $high ],
-              'cluster.md, 4: fenced by the higher epoch, which is told');
+              [ 'conflict', '0', $high, 's2', '-' ],
+              'cluster.md, 4: fenced by the higher epoch, and who has it');
     is_deeply($a->kept(), $kept, 'fenced: nothing changes');
     is(scalar $bells->rung(), 0, 'fenced: nothing rings');
 

@@ -113,6 +113,9 @@ void ngx_xmpp_repeat_identify(ngx_xmpp_store_route_t *r,
 
 /* ---- without a stream (core/ngx_xmpp_detach.c) ---- */
 
+/* of a session whose client may come back, in its record */
+#define NGX_XMPP_DETACH_FLAG            'd'
+
 ngx_int_t ngx_xmpp_detach(ngx_xmpp_session_t *xs,
     ngx_xmpp_stream_error_e error);
 void ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs);

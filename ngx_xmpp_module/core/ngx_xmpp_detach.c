@@ -27,10 +27,6 @@
 #include "ngx_xmpp.h"
 
 
-/* of a session whose client may come back, in its record */
-#define NGX_XMPP_DETACH_FLAG          'd'
-
-
 /*
  * The session's stream has gone, by error.  NGX_OK: it waits for another;
  * NGX_DECLINED: it is to be ended.

@@ -28,6 +28,7 @@
 #define NGX_XMPP_HAND_POOL            1024
 
 
+static void ngx_xmpp_hand(ngx_xmpp_session_t *xs, ngx_uint_t dead);
 static void ngx_xmpp_hand_acked(ngx_xmpp_session_t *xs);
 static void ngx_xmpp_hand_early(ngx_xmpp_session_t *xs);
 
@@ -47,11 +48,59 @@ ngx_xmpp_hand_may(ngx_xmpp_session_t *xs)
 
 
 /*
+ * Another worker has the session, of this sid, with that epoch: a bell tells
+ * that, or, should it be lost or late, whatever else.  dead: as below.
+ */
+
+void
+ngx_xmpp_hand_taken(ngx_xmpp_session_t *xs, uint64_t epoch, ngx_uint_t dead)
+{
+    if (epoch > xs->epoch && ngx_xmpp_hand_may(xs) && !xs->handed) {
+        ngx_xmpp_hand(xs, dead);
+        return;
+    }
+
+    ngx_xmpp_session_fence(xs, epoch);
+}
+
+
+/*
+ * Whether its record was refused since it was taken: then it is given away.
+ * Letter d of the record that stands there: maybe nobody has come for it yet,
+ * and its client may come back.
+ */
+
+ngx_uint_t
+ngx_xmpp_hand_refused(ngx_xmpp_session_t *xs, ngx_xmpp_store_result_t *res)
+{
+    redisReply  *sid, *flags;
+
+    if (res->reply == NULL || res->reply->elements < 5) {
+        return 0;
+    }
+
+    sid = res->reply->element[3];
+    flags = res->reply->element[4];
+
+    if (sid->type != REDIS_REPLY_STRING || flags->type != REDIS_REPLY_STRING
+        || sid->len != xs->sid.len
+        || ngx_memcmp(sid->str, xs->sid.data, xs->sid.len) != 0)
+    {
+        return 0;
+    }
+
+    ngx_xmpp_hand_taken(xs, res->epoch,
+                        ngx_strchr(flags->str, NGX_XMPP_DETACH_FLAG) != NULL);
+    return 1;
+}
+
+
+/*
  * One that may; nothing goes under the caller.  dead: its client has not gone
  * to another worker, but this one was taken for dead: it may come back.
  */
 
-void
+static void
 ngx_xmpp_hand(ngx_xmpp_session_t *xs, ngx_uint_t dead)
 {
     xs->handed = 1;

@@ -548,7 +548,7 @@ ngx_xmpp_registry_kick(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
             xs->take->kicked = 1;
 
         } else if (xs->epoch && epoch > xs->epoch) {
-            ngx_xmpp_session_fence(xs, epoch);
+            ngx_xmpp_hand_taken(xs, epoch, 0);
 
         } else if (bell->body.len) {
             ngx_xmpp_session_close(xs, NGX_XMPP_SE_NOT_AUTHORIZED,
@@ -580,12 +580,12 @@ ngx_xmpp_registry_target(ngx_xmpp_account_t *a, u_char **pos, u_char *last,
     }
 
     /*
-     * A higher epoch: the resource went elsewhere (cluster.md, rule 4).  A
-     * lower one: it is for the worker that had the session before.
+     * A higher epoch: the session went elsewhere (cluster.md, rule 4).  A lower
+     * one: it is for the worker that had the session before.
      */
 
     if (xs && xs->epoch && epoch != xs->epoch) {
-        ngx_xmpp_session_fence(xs, epoch);
+        ngx_xmpp_hand_taken(xs, epoch, 0);
         xs = NULL;
     }
 

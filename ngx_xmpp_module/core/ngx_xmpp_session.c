@@ -623,7 +623,10 @@ ngx_xmpp_session_reassert_done(void *data, ngx_xmpp_store_result_t *res)
     }
 
     if (res->epoch > xs->epoch) {
-        ngx_xmpp_session_fence(xs, res->epoch);
+        if (!ngx_xmpp_hand_refused(xs, res)) {
+            ngx_xmpp_session_fence(xs, res->epoch);
+        }
+
         return;
     }
 

@@ -699,12 +699,7 @@ ngx_xmpp_take_bell(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
         return;
     }
 
-    if (bell->epoch > xs->epoch && ngx_xmpp_hand_may(xs)) {
-        ngx_xmpp_hand(xs, last - p - 1 > NGX_XMPP_BOOT_LEN);
-        return;
-    }
-
-    ngx_xmpp_session_fence(xs, bell->epoch);
+    ngx_xmpp_hand_taken(xs, bell->epoch, last - p - 1 > NGX_XMPP_BOOT_LEN);
 }
 
 

@@ -72,7 +72,10 @@ void ngx_xmpp_take_rung(ngx_xmpp_take_t *tk, uint64_t number);
 /* ---- given away (core/ngx_xmpp_hand.c) ---- */
 
 ngx_uint_t ngx_xmpp_hand_may(ngx_xmpp_session_t *xs);
-void ngx_xmpp_hand(ngx_xmpp_session_t *xs, ngx_uint_t dead);
+void ngx_xmpp_hand_taken(ngx_xmpp_session_t *xs, uint64_t epoch,
+    ngx_uint_t dead);
+ngx_uint_t ngx_xmpp_hand_refused(ngx_xmpp_session_t *xs,
+    ngx_xmpp_store_result_t *res);
 void ngx_xmpp_hand_finish(ngx_xmpp_session_t *xs);
 
 
