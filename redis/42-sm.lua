@@ -159,7 +159,8 @@ end
 --          life, created, the block list as lines, the number of the bell
 --          before that, unless it is a repeat };
 --          { 'ok', number, epoch, 'wait' }: the holder may write;
---          { 'none' }
+--          { 'none' };
+--          the error NOPERM when the bell may not be rung: it did not run
 --
 local function sm_take(keys, args)
     local field, sid, boot = 'r' .. args[2], args[3], args[4]
@@ -199,15 +200,26 @@ local function sm_take(keys, args)
         return { 'none' }
     end
 
-    local last = redis.call('HGET', keys[2], 'n') or '0'
+    local highest, last = unpack(redis.call('HMGET', keys[2], 'e', 'n'))
+    local number = number_after(last)
+
+    epoch = number_after(highest)
+
+    -- who may not ring has not moved it
+
+    local count, err = publish(args[1], 'h', number, last or '0', epoch, '', sid
+                               .. ' ' .. boot .. (args[6] == '' and ' -' or ''))
+
+    if not count then
+        return redis.error_reply('NOPERM SPUBLISH: ' .. err.err)
+    end
 
     -- it is not known whether the client is there: nobody has it yet
 
-    epoch = raise(keys[2], 'e')
     record = epoch .. ' ' .. sid .. ' ' .. boot .. ' ' .. state .. ' '
              .. with(flags, 'd')
 
-    redis.call('HSET', keys[2], field, record)
+    redis.call('HSET', keys[2], field, record, 'e', epoch, 'n', number)
     redis.call('HSET', keys[3], 'take', this)
 
     if args[9] ~= '0' then
@@ -220,14 +232,11 @@ local function sm_take(keys, args)
         redis.call('HSET', keys[2], 'c', '*')
     end
 
-    local count, number = ring(keys[2], args[1], 'h', epoch, {}, sid .. ' '
-                               .. boot .. (args[6] == '' and ' -' or ''))
-
     if by == holder or count <= 1 then
         local reply = { 'ok', number, epoch,
                         sm_opened(keys[2], keys[3], epoch, record) }
 
-        reply[#reply + 1] = last
+        reply[#reply + 1] = last or '0'
 
         return reply
     end

@@ -559,7 +559,8 @@ sub check_schema_letters {
     my $bell = section('The channel and the bell');
 
     my %rung = map { $_ => 1 } $lua =~ /\bring\([^,]+, [^,]+, '(\w)'/g;
-    $rung{$_} = 1 for $lua =~ /\bpublish\([^,]+, \w+ and '(\w)' or '(\w)'/g;
+    $rung{$_} = 1 for $lua =~ /\bpublish\([^,]+, \w+ and '(\w)' or '(\w)'/g,
+                      $lua =~ /\bpublish\([^,]+, '(\w)',/g;
 
     my $rung = join ' ', sort keys %rung;
 

@@ -310,6 +310,24 @@ sub record { $redis->command('HGET', $_[0]->key('sessions'), 'rdesk') }
 
 
 ###############################################################################
+# Who may not ring for it does not take it
+
+{
+    my $a = $f->account('mute@localhost');
+    my $epoch = resumable($a, 'desk', 'w1.1');
+    my $kept = sub { +{ %{ $a->kept() }, sm => $a->hash('sm:w1.1') } };
+    my $before = $kept->();
+
+    $redis->command('ACL', 'SETUSER', 'default', 'resetchannels');
+    like(eval { take($a, 'w1.1', 'desk', 'w2', 1)->[0] } // $@,
+         qr/NOPERM SPUBLISH: /, 'who may not publish does not take it');
+    is_deeply($kept->(), $before, 'and nothing is written');
+    $redis->command('ACL', 'SETUSER', 'default', 'allchannels');
+    is(take($a, 'w1.1', 'desk', 'w2', 1)->[3], 'open', 'then he does');
+}
+
+
+###############################################################################
 # The name has another owner by now: nobody takes what was of the one before
 
 {
