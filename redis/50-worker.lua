@@ -3,9 +3,10 @@
 -- after one that has died (cluster.md, rules 5, 16, 17).
 -- ngx_xmpp_module/store/ngx_xmpp_store_worker.c calls them.
 --
--- The hash beats has a field for each worker, by its boot id: "counter
--- interval".  The hash claims has one for each that is taken for dead: the
--- boot id of the survivor that cleans up.
+-- The hash beats has a field for each worker, by its boot id: "counter interval
+-- sessions host", of which only the first is looked at here.  The hash claims
+-- has one for each that is taken for dead: the boot id of the survivor that
+-- cleans up.
 --
 --     no field --beat--> beats --stands still: claim--> claims --forget--> none
 --
@@ -18,9 +19,9 @@
 -- A worker lives.  The counters of all go with the answer.
 --
 -- keys: beats, claims
--- args: boot, interval in milliseconds, 1: the first with this boot id
--- returns: { 'ok', boot, 'counter interval', ... }; { 'dead' }: it was taken
---          for dead, or Redis lost what it had
+-- args: boot, "interval sessions host", 1: the first with this boot id
+-- returns: { 'ok', boot, 'counter interval ...', ... }; { 'dead' }: it was
+--          taken for dead, or Redis lost what it had
 --
 local function beat(keys, args)
     local old = redis.call('HGET', keys[1], args[1])
@@ -53,8 +54,8 @@ end
 -- as long as nobody takes him for dead, too.
 --
 -- keys: beats, claims
--- args: boot of the survivor, boot of the other, its "counter interval" as the
---       survivor has seen it all the while
+-- args: boot of the survivor, boot of the other, its "counter interval ..." as
+--       the survivor has seen it all the while
 -- returns: { 'ok' }; { 'busy' }: another does it; { 'none' }: it lives, it is
 --          done, or the survivor is taken for dead itself
 --

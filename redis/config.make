@@ -8,7 +8,8 @@ cat << END                                                    >> $NGX_MAKEFILE
 
 $NGX_OBJS/ngx_xmpp/ngx_xmpp_functions.c: \\
 	$ngx_addon_dir/embed.sh `echo $ngx_addon_dir/*.lua`
-	sh $ngx_addon_dir/embed.sh $ngx_addon_dir/*.lua > \$@.new
+	sh $ngx_addon_dir/embed.sh ngx_xmpp_functions_lua \\
+	    $ngx_addon_dir/*.lua > \$@.new
 	mv \$@.new \$@
 
 END

@@ -1,20 +1,23 @@
 #!/bin/sh
 #
-# embed.sh FILE ... - writes the files, one after the other, as a C source that
-# defines them as one string:
+# embed.sh NAME FILE ... - writes the files, one after the other, as a C source
+# that defines them as one string:
 #
-#     const ngx_str_t  ngx_xmpp_functions_lua;
+#     const ngx_str_t  NAME;
 #
 # Needs sh, od and awk.
 
 set -e
+
+name=$1
+shift
 
 if [ ! -f "$1" ]; then
     echo "embed.sh: no such file: $1" >&2
     exit 1
 fi
 
-cat "$@" | od -An -v -tu1 | awk '
+cat "$@" | od -An -v -tu1 | awk -v name="$name" '
     BEGIN {
         print "/* made by redis/embed.sh */"
         print ""
@@ -22,7 +25,7 @@ cat "$@" | od -An -v -tu1 | awk '
         print "#include <ngx_core.h>"
         print ""
         print ""
-        print "static const u_char  ngx_xmpp_functions_bytes[] = {"
+        print "static const u_char  " name "_bytes[] = {"
     }
 
     {
@@ -42,10 +45,10 @@ cat "$@" | od -An -v -tu1 | awk '
         print "};"
         print ""
         print ""
-        print "extern const ngx_str_t  ngx_xmpp_functions_lua;"
+        print "extern const ngx_str_t  " name ";"
         print ""
-        print "const ngx_str_t  ngx_xmpp_functions_lua = {"
+        print "const ngx_str_t  " name " = {"
         print "    " total + 0 ","
-        print "    (u_char *) ngx_xmpp_functions_bytes"
+        print "    (u_char *) " name "_bytes"
         print "};"
     }'

@@ -101,7 +101,8 @@ ngx_xmpp_heartbeat_ready(ngx_xmpp_worker_t *w)
 static void
 ngx_xmpp_heartbeat_beat(ngx_xmpp_heartbeat_t *hb)
 {
-    ngx_str_t           boot;
+    u_char             *last;
+    ngx_str_t           boot, said;
     ngx_xmpp_worker_t  *w;
 
     if (hb->pool) {
@@ -119,9 +120,19 @@ ngx_xmpp_heartbeat_beat(ngx_xmpp_heartbeat_t *hb)
 
     hb->pool = ngx_create_pool(NGX_XMPP_HEARTBEAT_POOL, w->log);
 
-    if (hb->pool
-        && ngx_xmpp_store_beat(w->store, hb->pool, &boot, hb->interval,
-                               hb->fresh, ngx_xmpp_heartbeat_done, hb)
+    said.data = hb->pool ? ngx_pnalloc(hb->pool, NGX_XMPP_BEAT_MAX) : NULL;
+
+    if (said.data) {
+        last = ngx_snprintf(said.data, NGX_XMPP_BEAT_MAX, "%M %ui %*s",
+                            hb->interval, w->nsessions,
+                            ngx_xmpp_beat_host_len(w->cycle),
+                            w->cycle->hostname.data);
+        said.len = last - said.data;
+    }
+
+    if (said.data
+        && ngx_xmpp_store_beat(w->store, hb->pool, &boot, &said, hb->fresh,
+                               ngx_xmpp_heartbeat_done, hb)
            != NULL)
     {
         return;

@@ -36,13 +36,12 @@
 #define NGX_XMPP_REAPER_PAGE          128     /* sessions */
 #define NGX_XMPP_REAPER_PAUSE         20      /* milliseconds, at least */
 #define NGX_XMPP_REAPER_POOL          1024
-#define NGX_XMPP_REAPER_VALUE         48      /* of "counter interval" */
 
 
 /* another worker */
 typedef struct {
     u_char                      boot[NGX_XMPP_BOOT_LEN];
-    u_char                      value[NGX_XMPP_REAPER_VALUE];
+    u_char                      value[NGX_XMPP_BEAT_VALUE];
     size_t                      len;            /* of value */
     ngx_uint_t                  still;          /* answers with this value */
     ngx_uint_t                  lease;          /* of them: it is dead */
@@ -77,6 +76,8 @@ static void ngx_xmpp_reaper_note(ngx_xmpp_reaper_t *r,
     ngx_xmpp_reaper_seen_t *s, redisReply *boot, redisReply *value);
 static ngx_uint_t ngx_xmpp_reaper_lease(ngx_xmpp_reaper_t *r,
     ngx_xmpp_reaper_seen_t *s);
+static ngx_int_t ngx_xmpp_reaper_host(ngx_array_t *hosts, ngx_str_t *name,
+    uint64_t sessions);
 static void ngx_xmpp_reaper_next(ngx_xmpp_reaper_t *r);
 static ngx_int_t ngx_xmpp_reaper_step(ngx_xmpp_reaper_t *r);
 static void ngx_xmpp_reaper_claim(ngx_xmpp_reaper_t *r);
@@ -147,7 +148,7 @@ ngx_xmpp_reaper_seen(ngx_xmpp_worker_t *w, redisReply *reply)
         if (reply->element[i]->type != REDIS_REPLY_STRING
             || reply->element[i]->len != NGX_XMPP_BOOT_LEN
             || reply->element[i + 1]->type != REDIS_REPLY_STRING
-            || reply->element[i + 1]->len > NGX_XMPP_REAPER_VALUE
+            || reply->element[i + 1]->len > NGX_XMPP_BEAT_VALUE
             || ngx_memcmp(reply->element[i]->str, w->boot, NGX_XMPP_BOOT_LEN)
                == 0)
         {
@@ -228,6 +229,98 @@ ngx_xmpp_reaper_lease(ngx_xmpp_reaper_t *r, ngx_xmpp_reaper_seen_t *s)
     n = (interval + r->interval - 1) / r->interval;
 
     return NGX_XMPP_REAPER_LEASE * ngx_max(n, 1);
+}
+
+
+/*
+ * Who is there, as the last answer told: this worker's host first.  hosts is of
+ * ngx_xmpp_beat_host_t, whose names live until the next answer.  NGX_OK or
+ * NGX_ERROR (no memory).
+ */
+
+ngx_int_t
+ngx_xmpp_reaper_hosts(ngx_xmpp_worker_t *w, ngx_array_t *hosts)
+{
+    u_char                  *p, *last;
+    uint64_t                 sessions;
+    ngx_str_t                name;
+    ngx_uint_t               i, blanks;
+    ngx_xmpp_reaper_t       *r;
+    ngx_xmpp_reaper_seen_t  *s;
+
+    r = w->reaper;
+
+    name.data = w->cycle->hostname.data;
+    name.len = ngx_xmpp_beat_host_len(w->cycle);
+
+    if (ngx_xmpp_reaper_host(hosts, &name, w->nsessions) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < r->nseen; i++) {
+        s = &r->seen[i];
+
+        if (s->still >= s->lease) {
+            continue;
+        }
+
+        last = s->value + s->len;
+        sessions = 0;
+        blanks = 0;
+
+        for (p = s->value; p < last && blanks < 3; p++) {
+            if (*p == ' ') {
+                blanks++;
+
+            } else if (blanks == 2 && *p >= '0' && *p <= '9') {
+                sessions = sessions * 10 + (*p - '0');
+            }
+        }
+
+        name.data = p;
+        name.len = last - p;
+
+        if (ngx_xmpp_reaper_host(hosts, &name, sessions) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_xmpp_reaper_host(ngx_array_t *hosts, ngx_str_t *name, uint64_t sessions)
+{
+    ngx_uint_t             i;
+    ngx_xmpp_beat_host_t  *h;
+
+    h = hosts->elts;
+
+    for (i = 0; i < hosts->nelts; i++) {
+
+        if (ngx_xmpp_str_eq(&h[i].name, name)) {
+            break;
+        }
+    }
+
+    if (i == hosts->nelts) {
+        h = ngx_array_push(hosts);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_xmpp_beat_host_t));
+        h->name = *name;
+
+    } else {
+        h = &h[i];
+    }
+
+    h->workers++;
+    h->sessions += sessions;
+
+    return NGX_OK;
 }
 
 

@@ -757,12 +757,12 @@ ngx_uint_t ngx_xmpp_store_online(redisReply *reply);
  */
 
 /*
- * One Function: this worker lives, every interval milliseconds; fresh: boot is
- * new.  The reply's elements behind the first are pairs: a boot id and
- * "counter interval", of all workers.  DECLINED: boot was taken for dead.
+ * One Function: this worker lives, and says "interval sessions host" of itself;
+ * fresh: boot is new.  The reply has pairs behind its first element: a boot id
+ * and its "counter interval sessions host".  DECLINED: boot was taken for dead.
  */
 ngx_xmpp_store_req_t *ngx_xmpp_store_beat(ngx_xmpp_store_t *store,
-    ngx_pool_t *pool, ngx_str_t *boot, ngx_msec_t interval, ngx_uint_t fresh,
+    ngx_pool_t *pool, ngx_str_t *boot, ngx_str_t *said, ngx_uint_t fresh,
     ngx_xmpp_store_handler_pt handler, void *data);
 
 /*

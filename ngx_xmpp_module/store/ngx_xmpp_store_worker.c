@@ -24,13 +24,13 @@ static void ngx_xmpp_store_worker_sent(void *data, redisReply *reply,
 
 ngx_xmpp_store_req_t *
 ngx_xmpp_store_beat(ngx_xmpp_store_t *store, ngx_pool_t *pool,
-    ngx_str_t *boot, ngx_msec_t interval, ngx_uint_t fresh,
+    ngx_str_t *boot, ngx_str_t *said, ngx_uint_t fresh,
     ngx_xmpp_store_handler_pt handler, void *data)
 {
     ngx_xmpp_store_args_t  a;
 
     ngx_xmpp_store_worker(store, &a, pool, "xmpp1_beat", boot);
-    ngx_xmpp_store_arg_uint(&a, interval);
+    ngx_xmpp_store_arg(&a, said);
     ngx_xmpp_store_arg_text(&a, fresh ? "1" : "0");
 
     return ngx_xmpp_store_command(store, &a, handler, data);
