@@ -6,7 +6,8 @@
  * is newer, comes on that of bells (docs/internals/decisions/15-contacts.md).
  * So everything that is for its client from others is held back until the last
  * answer of all that it waits for, or until it is more than the client's output
- * queue may hold; replies of the server are not.
+ * queue may hold, unless the session is being taken from another worker
+ * (ngx_xmpp_take.c); replies of the server are not.
  *
  * It waits where what comes before the answer to bind waits, xs->early.
  *
@@ -132,6 +133,11 @@ ngx_xmpp_session_deliver(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt)
     if (xs->sm == NULL
         && (xs->stream == NULL || xs->stream->state == NGX_XMPP_ST_CLOSED))
     {
+        return;
+    }
+
+    if (xs->take) {
+        ngx_xmpp_take_keep(xs->take, pkt);
         return;
     }
 

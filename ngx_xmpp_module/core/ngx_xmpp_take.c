@@ -510,7 +510,9 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
 
     ngx_xmpp_detach_wait(xs);
 
-    if (tk->kicked) {
+    /* or there is more for its client than may be here */
+
+    if (tk->kicked || sm->full) {
         ngx_xmpp_take_answer(tk, NGX_DECLINED);
         ngx_xmpp_session_release(xs);
         ngx_xmpp_session_end(xs);
@@ -708,6 +710,27 @@ ngx_xmpp_take_rung(ngx_xmpp_take_t *tk, uint64_t number)
 {
     if (tk->first == 0) {
         tk->first = number;
+    }
+}
+
+
+/*
+ * It waits, since it may be the holder's, and comes behind what he has written.
+ * What is more than the client may leave unacknowledged is lost to it, and the
+ * session ends.
+ */
+
+void
+ngx_xmpp_take_keep(ngx_xmpp_take_t *tk, ngx_xmpp_packet_t *pkt)
+{
+    ngx_xmpp_session_t  *xs;
+
+    xs = tk->session;
+
+    if (xs->early_size > xs->sm->limits->size
+        || ngx_xmpp_session_keep(xs, pkt) != NGX_OK)
+    {
+        tk->kicked = 1;
     }
 }
 

@@ -65,8 +65,9 @@ void ngx_xmpp_take_leave(ngx_xmpp_take_t *tk, void *data);
 void ngx_xmpp_take_subscribed(ngx_xmpp_take_t *tk, ngx_int_t rc);
 void ngx_xmpp_take_bell(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell);
 
-/* something rings for a session that is being taken */
+/* something rings for a session that is being taken, and comes for it */
 void ngx_xmpp_take_rung(ngx_xmpp_take_t *tk, uint64_t number);
+void ngx_xmpp_take_keep(ngx_xmpp_take_t *tk, ngx_xmpp_packet_t *pkt);
 
 
 /* ---- given away (core/ngx_xmpp_hand.c) ---- */
