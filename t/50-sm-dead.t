@@ -224,6 +224,11 @@ for my $how (@{[ sort keys %dies ]}[0], 'it drains') {
 
     my $h = $sm->handled($alice);
 
+    # it has not acknowledged this, which nothing keeps
+
+    $bob->iq('get', $alice->jid(), $ping, id => 'asked');
+    $alice->pick('iq', id => 'asked');
+
     kill 'STOP', $_ for $t->host(0)->workers();
 
     # it will read that when it wakes up
@@ -245,6 +250,8 @@ for my $how (@{[ sort keys %dies ]}[0], 'it drains') {
     kill 'CONT', $_ for $t->host(0)->workers();
     ok($alice->pick('error', error => 'conflict'), 'it wakes up: conflict');
     $alice->drop();
+    ok($bob->pick('iq', type => 'error', id => 'asked'),
+       'RFC 6120, 8.2.3: what it cannot give away any more comes back');
 
     chat($new->jid(), 'two');
     is($sm->got($new), 'two', 'which is no concern of who has it');

@@ -18,6 +18,10 @@
  * It may be that the client has got what it did not acknowledge; a sender who
  * hears of an error may repeat it, but never believes that it has arrived.
  *
+ * A session that another worker has taken takes it along.  If that has gone on
+ * without it, since this worker came too late, iq requests are answered (RFC
+ * 6120, 8.2.3); messages that nothing keeps may have arrived, or are lost.
+ *
  * The packets are trees once more, in the order of the queue.  All that is sent
  * has an identity of the ended session, counted anew, since its own numbers are
  * those of what its client has sent.
@@ -43,6 +47,7 @@ struct ngx_xmpp_bounce_s {
     ngx_str_t                   sid;
     uint64_t                    counter;
     ngx_uint_t                  flight;         /* answers to come */
+    unsigned                    requests:1;     /* nothing else */
 };
 
 
@@ -68,7 +73,6 @@ static void ngx_xmpp_bounce_chat(ngx_xmpp_bounce_t *b, ngx_xmpp_xml_t *e,
 static void ngx_xmpp_bounce_routed(void *data, ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_bounce_error(ngx_xmpp_bounce_t *b, ngx_xmpp_xml_t *e);
 static void ngx_xmpp_bounce_done(ngx_xmpp_bounce_t *b);
-static void ngx_xmpp_bounce_free(ngx_xmpp_bounce_t *b);
 
 
 ngx_xmpp_bounce_t *
@@ -162,6 +166,29 @@ ngx_xmpp_bounce(void *data, ngx_int_t rc)
 }
 
 
+void
+ngx_xmpp_bounce_given(void *data, ngx_xmpp_store_result_t *res)
+{
+    ngx_xmpp_bounce_t *b = data;
+
+    switch (res->rc) {
+
+    case NGX_DECLINED:
+    case NGX_AGAIN:
+        b->requests = 1;
+        ngx_xmpp_bounce(b, NGX_OK);
+        return;
+
+    case NGX_OK:
+        ngx_xmpp_registry_rung(b->worker, &b->tag, res->number);
+    }
+
+    /* or it may have been written */
+
+    ngx_xmpp_bounce_free(b);
+}
+
+
 static ngx_pool_t *
 ngx_xmpp_bounce_pool(void *data)
 {
@@ -246,7 +273,9 @@ ngx_xmpp_bounce_stanza(ngx_xmpp_bounce_t *b, ngx_xmpp_xml_t *e)
             ngx_xmpp_bounce_error(b, e);
         }
 
-    } else if (ngx_xmpp_xml_is(e, "message", &ngx_xmpp_ns_client)) {
+    } else if (!b->requests
+               && ngx_xmpp_xml_is(e, "message", &ngx_xmpp_ns_client))
+    {
         ngx_xmpp_bounce_message(b, e, from);
     }
 }
@@ -450,7 +479,7 @@ ngx_xmpp_bounce_done(ngx_xmpp_bounce_t *b)
 }
 
 
-static void
+void
 ngx_xmpp_bounce_free(ngx_xmpp_bounce_t *b)
 {
     ngx_xmpp_out_t  *out;

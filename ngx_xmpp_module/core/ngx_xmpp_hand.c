@@ -18,7 +18,9 @@
  * takes it over, should its client not have come by then.
  *
  * Redis is away: what it knows already is what the next one gets, as if this
- * worker had been killed.
+ * worker had been killed.  So it is when the other one did not wait any longer:
+ * then iq requests that its client has not acknowledged are answered
+ * (ngx_xmpp_bounce.c).
  */
 
 
@@ -29,6 +31,8 @@
 
 
 static void ngx_xmpp_hand(ngx_xmpp_session_t *xs, ngx_uint_t dead);
+static void ngx_xmpp_hand_write(ngx_xmpp_session_t *xs,
+    ngx_queue_t *directed);
 static void ngx_xmpp_hand_acked(ngx_xmpp_session_t *xs);
 static void ngx_xmpp_hand_early(ngx_xmpp_session_t *xs);
 
@@ -115,10 +119,7 @@ ngx_xmpp_hand(ngx_xmpp_session_t *xs, ngx_uint_t dead)
 void
 ngx_xmpp_hand_finish(ngx_xmpp_session_t *xs)
 {
-    ngx_str_t                  text;
-    ngx_pool_t                *pool;
-    ngx_queue_t                directed;
-    ngx_xmpp_store_session_t   ss;
+    ngx_queue_t  directed;
 
     if (xs->worker->drained) {
         return;
@@ -134,19 +135,7 @@ ngx_xmpp_hand_finish(ngx_xmpp_session_t *xs)
     ngx_xmpp_feature_event(xs, NGX_XMPP_EVENT_UNBIND);
     xs->directed = NULL;
 
-    pool = ngx_create_pool(NGX_XMPP_HAND_POOL, xs->worker->log);
-
-    if (pool) {
-        ngx_xmpp_session_record(xs, &ss);
-
-        if (ngx_xmpp_take_write(pool, xs, &directed, &text) == NGX_OK) {
-            ngx_xmpp_store_sm_write(xs->worker->store, &ss,
-                                    ngx_xmpp_ack_count(xs), &text);
-        }
-
-        ngx_destroy_pool(pool);
-    }
-
+    ngx_xmpp_hand_write(xs, &directed);
     ngx_xmpp_directed_free(&directed);
 
     /* if nobody has it, whoever cleans up after this worker takes it */
@@ -158,6 +147,39 @@ ngx_xmpp_hand_finish(ngx_xmpp_session_t *xs)
     ngx_log_error(NGX_LOG_INFO, xs->worker->log, 0,
                   "session of \"%V\" was given to another worker",
                   &xs->jid.full);
+}
+
+
+/* what it has not acknowledged is kept until it is written */
+
+static void
+ngx_xmpp_hand_write(ngx_xmpp_session_t *xs, ngx_queue_t *directed)
+{
+    ngx_str_t                  text;
+    ngx_pool_t                *pool;
+    ngx_xmpp_bounce_t         *b;
+    ngx_xmpp_store_session_t   ss;
+
+    pool = ngx_create_pool(NGX_XMPP_HAND_POOL, xs->worker->log);
+    if (pool == NULL) {
+        return;
+    }
+
+    if (ngx_xmpp_take_write(pool, xs, directed, &text) == NGX_OK) {
+        ngx_xmpp_session_record(xs, &ss);
+
+        b = ngx_xmpp_bounce_take(xs);
+
+        if (ngx_xmpp_store_sm_write(xs->worker->store, &ss,
+                                    ngx_xmpp_ack_count(xs), &text,
+                                    b ? ngx_xmpp_bounce_given : NULL, b)
+            != NGX_OK && b)
+        {
+            ngx_xmpp_bounce_free(b);
+        }
+    }
+
+    ngx_destroy_pool(pool);
 }
 
 

@@ -38,7 +38,7 @@ static void ngx_xmpp_store_agreed(void *data, redisReply *reply,
 static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
     ngx_str_t *message);
 static ngx_int_t ngx_xmpp_store_request(ngx_xmpp_store_req_t *req);
-static void ngx_xmpp_store_post_send(ngx_xmpp_store_t *store,
+static ngx_int_t ngx_xmpp_store_post_send(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_str_t *tag,
     ngx_xmpp_store_handler_pt handler, void *data);
 static void ngx_xmpp_store_cancel(void *data);
@@ -378,11 +378,11 @@ void
 ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_str_t *tag)
 {
-    ngx_xmpp_store_post_send(store, a, tag, NULL, NULL);
+    (void) ngx_xmpp_store_post_send(store, a, tag, NULL, NULL);
 }
 
 
-void
+ngx_int_t
 ngx_xmpp_store_post_told(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_xmpp_store_handler_pt handler, void *data)
 {
@@ -390,11 +390,11 @@ ngx_xmpp_store_post_told(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
 
     ngx_str_set(&none, "");
 
-    ngx_xmpp_store_post_send(store, a, &none, handler, data);
+    return ngx_xmpp_store_post_send(store, a, &none, handler, data);
 }
 
 
-static void
+static ngx_int_t
 ngx_xmpp_store_post_send(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_str_t *tag, ngx_xmpp_store_handler_pt handler, void *data)
 {
@@ -431,11 +431,14 @@ ngx_xmpp_store_post_send(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     }
 
     ngx_queue_insert_tail(&store->posts, &post->queue);
-    return;
+
+    return NGX_OK;
 
 failed:
 
     ngx_destroy_pool(a->pool);
+
+    return NGX_ERROR;
 }
 
 

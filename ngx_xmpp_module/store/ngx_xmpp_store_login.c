@@ -398,7 +398,8 @@ ngx_xmpp_store_login_failed(ngx_xmpp_store_t *store,
                                ngx_xmpp_store_login_account_tally(at),
                                at->max_account != 0 && at->answered);
 
-    ngx_xmpp_store_post_told(store, &a, ngx_xmpp_store_login_counted, copy);
+    (void) ngx_xmpp_store_post_told(store, &a, ngx_xmpp_store_login_counted,
+                                    copy);
     return;
 
 failed:

@@ -188,8 +188,11 @@ ngx_xmpp_store_req_t *ngx_xmpp_store_command(ngx_xmpp_store_t *store,
 void ngx_xmpp_store_post(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     ngx_str_t *tag);
 
-/* the same, and handler hears the reply; data is in a's pool */
-void ngx_xmpp_store_post_told(ngx_xmpp_store_t *store,
+/*
+ * The same, and handler hears the reply; data may be in a's pool.  NGX_ERROR:
+ * that has gone, and handler is not called.
+ */
+ngx_int_t ngx_xmpp_store_post_told(ngx_xmpp_store_t *store,
     ngx_xmpp_store_args_t *a, ngx_xmpp_store_handler_pt handler, void *data);
 
 /* ngx_xmpp_store_bell.c */

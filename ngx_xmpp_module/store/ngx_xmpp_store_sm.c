@@ -6,7 +6,8 @@
  *     detached, end         posted: nobody waits for them
  *     find, take, open      asked for a client that comes, or for nobody, when
  *                           its worker has died
- *     write                 posted by who has had it
+ *     write                 posted by who has had it, and told that it was not
+ *                           too late
  *
  * All may be repeated: the last one that runs says how it is, and they run in
  * the order in which they are given.
@@ -229,16 +230,17 @@ ngx_xmpp_store_sm_open(ngx_xmpp_store_t *store, ngx_pool_t *pool,
 }
 
 
-void
+ngx_int_t
 ngx_xmpp_store_sm_write(ngx_xmpp_store_t *store, ngx_xmpp_store_session_t *ss,
-    uint64_t handled, ngx_str_t *state)
+    uint64_t handled, ngx_str_t *state, ngx_xmpp_store_handler_pt handler,
+    void *data)
 {
     ngx_pool_t             *pool;
     ngx_xmpp_store_args_t   a;
 
     pool = ngx_create_pool(NGX_XMPP_STORE_POST_POOL, store->log);
     if (pool == NULL) {
-        return;
+        return NGX_ERROR;
     }
 
     ngx_xmpp_store_args(&a, pool, 2 * ngx_xmpp_store_key_len(store, ss->tag)
@@ -258,7 +260,13 @@ ngx_xmpp_store_sm_write(ngx_xmpp_store_t *store, ngx_xmpp_store_session_t *ss,
 
     a.durable = 1;
 
+    if (handler) {
+        return ngx_xmpp_store_post_told(store, &a, handler, data);
+    }
+
     ngx_xmpp_store_post(store, &a, ss->tag);
+
+    return NGX_OK;
 }
 
 

@@ -101,11 +101,13 @@ ngx_int_t ngx_xmpp_store_sm_opened(redisReply *reply,
     ngx_xmpp_store_opened_t *o);
 
 /*
- * One Function that nobody waits for: what belongs to a session, for the worker
- * that has taken it, or whoever does.
+ * One Function: what belongs to a session, for the worker that has taken it, or
+ * whoever does; all is copied.  Nobody need wait for it: handler may be NULL.
+ * DECLINED: it is too late.  NGX_ERROR: handler is not called.
  */
-void ngx_xmpp_store_sm_write(ngx_xmpp_store_t *store,
-    ngx_xmpp_store_session_t *ss, uint64_t handled, ngx_str_t *state);
+ngx_int_t ngx_xmpp_store_sm_write(ngx_xmpp_store_t *store,
+    ngx_xmpp_store_session_t *ss, uint64_t handled, ngx_str_t *state,
+    ngx_xmpp_store_handler_pt handler, void *data);
 
 
 #endif /* _NGX_XMPP_STORE_SM_H_INCLUDED_ */
