@@ -564,6 +564,7 @@ struct ngx_xmpp_session_s {
     unsigned                    inactive:1;     /* the host's hold is asked */
     unsigned                    handed:1;       /* another worker gets it */
     unsigned                    moved:1;        /* sid is another worker's */
+    unsigned                    snapshots:3;    /* that are under way */
 };
 
 

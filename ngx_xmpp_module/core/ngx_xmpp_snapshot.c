@@ -10,6 +10,9 @@
  * unavailable, since he may have gone meanwhile.  What rings is newer, and is
  * held back until the last answer.
  *
+ * If the session goes to another worker before that, it is said, and that one
+ * asks again (ngx_xmpp_take_state.c).
+ *
  * It is on the heap, with a pool of its own.  The session may end meanwhile:
  * its pool's cleanup says so, and the answers go nowhere.
  */
@@ -19,6 +22,7 @@
 
 
 #define NGX_XMPP_SNAPSHOT_POOL        1024
+#define NGX_XMPP_SNAPSHOTS            7       /* of a session, in three bits */
 
 
 typedef struct {
@@ -50,7 +54,9 @@ ngx_xmpp_snapshot(ngx_xmpp_session_t *xs)
     ngx_pool_t           *pool;
     ngx_xmpp_snapshot_t  *sn;
 
-    if (!xs->available) {
+    /* the last of so many are not done yet */
+
+    if (!xs->available || xs->snapshots == NGX_XMPP_SNAPSHOTS) {
         return;
     }
 
@@ -82,6 +88,8 @@ ngx_xmpp_snapshot(ngx_xmpp_session_t *xs)
     }
 
     ngx_queue_insert_tail(&xs->worker->snapshots, &sn->queue);
+
+    xs->snapshots++;
     ngx_xmpp_session_hold(xs);
 }
 
@@ -230,6 +238,7 @@ ngx_xmpp_snapshot_free(ngx_xmpp_snapshot_t *sn)
     ngx_destroy_pool(sn->pool);
 
     if (xs) {
+        xs->snapshots--;
         ngx_xmpp_session_release(xs);
     }
 }

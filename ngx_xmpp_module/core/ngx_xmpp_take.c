@@ -456,6 +456,7 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
     uint64_t number, ngx_uint_t waited)
 {
     uint64_t             heard;
+    ngx_uint_t           unheard;
     ngx_queue_t          directed;
     ngx_xmpp_sm_t       *sm;
     ngx_xmpp_session_t  *xs;
@@ -483,7 +484,7 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
      * or he has left long ago.
      */
 
-    heard = ngx_xmpp_take_heard(&o->written);
+    heard = ngx_xmpp_take_heard(&o->written, &unheard);
 
     if (waited ? !tk->heard : (tk->first && tk->first <= heard)) {
         ngx_xmpp_take_dropped(xs);
@@ -493,6 +494,7 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
 
     if (ngx_xmpp_take_read(xs, &o->written, &directed) != NGX_OK) {
         sm->rebuilt = 1;
+        unheard = 1;
     }
 
     xs->directed = &directed;
@@ -523,8 +525,7 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
 
     ngx_xmpp_session_catch_up(xs);
 
-    if (sm->rebuilt || (!waited && (o->previous == 0 || heard < o->previous)))
-    {
+    if (unheard || (!waited && (o->previous == 0 || heard < o->previous))) {
         ngx_xmpp_snapshot(xs);
     }
 

@@ -93,8 +93,11 @@ ngx_int_t ngx_xmpp_take_write(ngx_pool_t *pool, ngx_xmpp_session_t *xs,
 ngx_int_t ngx_xmpp_take_read(ngx_xmpp_session_t *xs, ngx_str_t *text,
     ngx_queue_t *directed);
 
-/* the last bell that whoever has written it has heard; 0: nobody has */
-uint64_t ngx_xmpp_take_heard(ngx_str_t *text);
+/*
+ * The last bell that whoever has written it has heard; 0: nobody has.  *unheard
+ * is 1 when he did not know the presence of others.
+ */
+uint64_t ngx_xmpp_take_heard(ngx_str_t *text, ngx_uint_t *unheard);
 
 
 #endif /* _NGX_XMPP_TAKE_H_INCLUDED_ */

@@ -2,7 +2,7 @@
  * What belongs to a session, as the text that goes to another worker through
  * Redis (redis/17-sm.lua, field state).
  *
- *     "1 " sent " " heard " " directed " " packets LF
+ *     "1 " sent " " heard " " unheard " " directed " " packets LF
  *     for each who got directed presence:  length of the bare JID " "
  *                                          length LF JID
  *     for each packet of the queue:        number " " index " " stanzas " "
@@ -10,8 +10,10 @@
  *
  * All numbers are decimal.  sent is how many stanzas the client was sent, "-"
  * when that is not known; heard is the number of the last bell that the session
- * has heard.  The first byte is the version: a release that does not know it
- * takes nothing of it, as if its holder had been killed (cluster.md, rule 15).
+ * has heard; unheard is 1 when presence of others was asked for, since some was
+ * missed before, and the answers have not come.  The first byte is the version:
+ * a release that does not know it takes nothing of it, as if its holder had
+ * been killed (cluster.md, rule 15).
  *
  * The text is our own, and comes from Redis: what does not fit is left out, and
  * is never read beyond its end.
@@ -21,7 +23,7 @@
 #include "ngx_xmpp.h"
 
 
-#define NGX_XMPP_TAKE_LINE            (4 * (NGX_INT64_LEN + 1) + 2)
+#define NGX_XMPP_TAKE_LINE            (5 * (NGX_INT64_LEN + 1) + 2)
 #define NGX_XMPP_TAKE_DIGITS          19      /* 64 bits have so many */
 
 
@@ -29,6 +31,7 @@
 typedef struct {
     uint64_t                    sent;
     uint64_t                    heard;
+    uint64_t                    unheard;
     uint64_t                    directed;
     uint64_t                    packets;
     unsigned                    rebuilt:1;      /* sent is not known */
@@ -95,7 +98,8 @@ ngx_xmpp_take_write(ngx_pool_t *pool, ngx_xmpp_session_t *xs,
         p = ngx_sprintf(p, "1 %uD", sm->sent);
     }
 
-    p = ngx_sprintf(p, " %uL %ui %ui\n", xs->account->heard, n, packets);
+    p = ngx_sprintf(p, " %uL %ui %ui %ui\n", xs->account->heard,
+                    (ngx_uint_t) (xs->snapshots != 0), n, packets);
 
     for (q = ngx_queue_head(directed);
          q != ngx_queue_sentinel(directed);
@@ -163,15 +167,21 @@ ngx_xmpp_take_read(ngx_xmpp_session_t *xs, ngx_str_t *text,
 
 
 uint64_t
-ngx_xmpp_take_heard(ngx_str_t *text)
+ngx_xmpp_take_heard(ngx_str_t *text, ngx_uint_t *unheard)
 {
     u_char                *p;
     ngx_xmpp_take_head_t   head;
 
     p = text->data;
 
-    return (ngx_xmpp_take_head(&p, p + text->len, &head) == NGX_OK)
-           ? head.heard : 0;
+    if (ngx_xmpp_take_head(&p, p + text->len, &head) != NGX_OK) {
+        *unheard = 1;
+        return 0;
+    }
+
+    *unheard = head.unheard;
+
+    return head.heard;
 }
 
 
@@ -199,6 +209,7 @@ ngx_xmpp_take_head(u_char **pos, u_char *last, ngx_xmpp_take_head_t *head)
     }
 
     if (ngx_xmpp_take_number(&p, last, ' ', &head->heard) != NGX_OK
+        || ngx_xmpp_take_number(&p, last, ' ', &head->unheard) != NGX_OK
         || ngx_xmpp_take_number(&p, last, ' ', &head->directed) != NGX_OK
         || ngx_xmpp_take_number(&p, last, LF, &head->packets) != NGX_OK)
     {
