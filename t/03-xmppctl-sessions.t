@@ -10,6 +10,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 use Test::XMPP;
+use Test::XMPP::Resume;
 
 my $t = Test::XMPP->new(hosts => 2, users => [ qw/ alice bob carol / ]);
 
@@ -63,6 +64,25 @@ like(refused('sessions', "alice\@$domain/desk"), qr/user\@domain/,
      'sessions: not of a session');
 
 is(stats($domain), "3 2 4 3 $domain", 'stats');
+
+
+###############################################################################
+# One whose client may come back (XEP-0198, 5)
+
+{
+    my $sm = Test::XMPP::Resume->new($t);
+    my $carol = $sm->resumable('carol', resource => 'c', on => 0);
+
+    is_sessions([ "carol\@$domain" ], [ "carol\@$domain/c" ],
+                'with its client', "carol\@$domain/c" => 0);
+    $sm->lose($carol);
+    is_sessions([ "carol\@$domain" ], [ "carol\@$domain/c" ],
+                'which waits for its client', "carol\@$domain/c" => '0d');
+    said('kick', "carol\@$domain");
+    Test::XMPP::Process::await(
+        sub { said('sessions', "carol\@$domain") eq '' })
+        or die "it does not end\n";
+}
 
 
 ###############################################################################
@@ -170,14 +190,16 @@ sub stats {
 
 
 sub is_sessions {
-    my ($arguments, $wanted, $name) = @_;
+    my ($arguments, $wanted, $name, %more) = @_;
 
     my $time = qr/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ/;
-    my %got = map { /^$time +(\S+)  [0-9a-f]{16}  (.+)$/ ? ($2 => $1)
+    my %got = map { /^$time +(\S+) +[0-9a-f]{16}  (.+)$/ ? ($2 => $1)
                                                         : ($_ => 'no line') }
               split /\n/, said('sessions', @$arguments);
 
-    is_deeply(\%got, { map { $_ => $state{$_} } @$wanted }, "sessions: $name");
+    is_deeply(\%got,
+              { map { $_ => $more{$_} // $state{$_} } @$wanted },
+              "sessions: $name");
 }
 
 

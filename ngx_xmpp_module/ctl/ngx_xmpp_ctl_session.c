@@ -32,6 +32,7 @@ typedef struct {
     ngx_str_t    resource;
     ngx_str_t    boot;
     ngx_str_t    state;
+    ngx_str_t    flags;
     time_t       since;
 } ngx_xmpp_ctl_record_t;
 
@@ -160,18 +161,20 @@ ngx_xmpp_ctl_record(redisReply *field, redisReply *value,
     record->since = strtoull(value->str, NULL, 10) / 1000000;
     record->boot = word[2];
     record->state = word[3];
+    record->flags.data = (u_char *) p;
+    record->flags.len = value->str + value->len - p;
 
     return 1;
 }
 
 
-/* a line for each session; adds to *n; an exit status */
+/* a line for each session, d: that waits; adds to *n; an exit status */
 
 static int
 ngx_xmpp_ctl_print(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare, ngx_uint_t *n)
 {
     int                     status;
-    u_char                  since[sizeof("1970-09-28T12:00:00Z")];
+    u_char                 *d, since[sizeof("1970-09-28T12:00:00Z")];
     size_t                  i;
     redisReply             *reply;
     ngx_xmpp_ctl_record_t   record;
@@ -191,8 +194,11 @@ ngx_xmpp_ctl_print(ngx_xmpp_ctl_t *ctl, ngx_str_t *bare, ngx_uint_t *n)
 
         *ngx_xmpp_datetime(since, record.since) = '\0';
 
-        (void) printf("%s %4.*s  %.*s  %.*s/%.*s\n", since,
-                      (int) record.state.len, record.state.data,
+        d = ngx_strlchr(record.flags.data,
+                        record.flags.data + record.flags.len, 'd');
+
+        (void) printf("%s %4.*s%c %.*s  %.*s/%.*s\n", since,
+                      (int) record.state.len, record.state.data, d ? 'd' : ' ',
                       (int) record.boot.len, record.boot.data,
                       (int) bare->len, bare->data,
                       (int) record.resource.len, record.resource.data);
