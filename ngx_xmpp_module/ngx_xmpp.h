@@ -4,7 +4,7 @@
  *
  *   worker    one per process: Redis, registry of accounts, free lists
  *   host      one per xmpp_host{}: configuration and compiled tables
- *   stream    one per socket (from c->pool): parser, negotiation, output
+ *   stream    one per connection (from its pool): parser, negotiation, output
  *   session   one per bound resource, own pool; outlives its stream
  *   account   a bare JID that has sessions in this worker: its subscription
  *   stanza    one inbound stanza of a session, from the stanza pool
@@ -191,76 +191,7 @@ struct ngx_xmpp_out_s {
 
 /* ---- transports ---- */
 
-/* channel bindings, in the order in which they are told */
-typedef enum {
-    NGX_XMPP_BINDING_EXPORTER = 0,              /* RFC 9266 */
-    NGX_XMPP_BINDING_END_POINT,                 /* RFC 5929, 4 */
-    NGX_XMPP_BINDING_UNIQUE,                    /* RFC 5929, 3 */
-    NGX_XMPP_BINDINGS
-} ngx_xmpp_binding_e;
-
-#define NGX_XMPP_BINDING_MAX            64      /* bytes */
-
-typedef enum {
-    NGX_XMPP_TRANSPORT_TCP = 0,
-    NGX_XMPP_TRANSPORT_WEBSOCKET,
-    NGX_XMPP_TRANSPORTS
-} ngx_xmpp_transport_e;
-
-/* names of a certificate (RFC 6120, 13.7.1.4; RFC 5280, 4.2.1.6) */
-#define NGX_XMPP_CERTIFICATE_XMPPADDR   0x02
-#define NGX_XMPP_CERTIFICATE_EMAIL      0x04
-
-typedef struct {
-    ngx_str_t                   name;
-    ngx_xmpp_transport_e        kind;
-
-    /* a stream header of ours: "<stream:stream ...>", "<open/>" */
-    ngx_int_t                 (*open)(ngx_xmpp_stream_t *st);
-
-    /* features and stream errors carry the stream prefix: e's children */
-    ngx_int_t                 (*nonza)(ngx_xmpp_stream_t *st,
-                                    const char *name, ngx_xmpp_xml_t *e);
-
-    /* queues bytes; a reference of its own; never frees st */
-    ngx_int_t                 (*send)(ngx_xmpp_stream_t *st,
-                                    ngx_xmpp_packet_t *pkt);
-
-    /* whether len bytes more leave half of the output queue to others; what
-       the socket takes is written before */
-    ngx_uint_t                (*room)(ngx_xmpp_stream_t *st, size_t len);
-
-    /* sends the error (if any) and the end, then closes; posted */
-    void                      (*close)(ngx_xmpp_stream_t *st,
-                                    ngx_xmpp_stream_error_e error,
-                                    const char *text);
-
-    /* reading goes on after a parked stanza or nonza; posted */
-    void                      (*resume)(ngx_xmpp_stream_t *st);
-
-    /*
-     * Writes the binding of this very connection to buf, which has room for
-     * NGX_XMPP_BINDING_MAX bytes, and returns its length; 0: there is none of
-     * that type.  buf NULL: 1 when it is one to be offered, else 0
-     */
-    size_t                    (*binding)(ngx_xmpp_stream_t *st,
-                                    ngx_xmpp_binding_e type, u_char *buf);
-
-    /*
-     * Adds the names, ngx_str_t of any bytes, of the client's certificate,
-     * of these kinds; none if it was not verified for st->host
-     */
-    ngx_int_t                 (*names)(ngx_xmpp_stream_t *st,
-                                    ngx_pool_t *pool, ngx_uint_t kinds,
-                                    ngx_array_t *names);
-
-    /* TLS has begun; it does when st->securing and all is written */
-    void                      (*secured)(ngx_xmpp_stream_t *st);
-
-    /* the worker's posted work: read on or finish closing; write */
-    void                      (*ready)(ngx_xmpp_stream_t *st);
-    void                      (*flush)(ngx_xmpp_stream_t *st);
-} ngx_xmpp_transport_t;
+#include "ngx_xmpp_transport.h"
 
 
 /* ---- the worker ---- */
@@ -431,13 +362,26 @@ typedef struct {
 
 /* ---- streams ---- */
 
+/* what a feature keeps in a stream: few do, so it is a list */
+typedef struct ngx_xmpp_stream_ctx_s    ngx_xmpp_stream_ctx_t;
+
+struct ngx_xmpp_stream_ctx_s {
+    ngx_module_t               *module;
+    void                       *data;
+    ngx_xmpp_stream_ctx_t      *next;
+};
+
+
 struct ngx_xmpp_stream_s {
     ngx_queue_t                 queue;          /* worker's streams */
     ngx_queue_t                 dirty;          /* worker's dirty */
     ngx_queue_t                 posted;         /* worker's ready */
 
     const ngx_xmpp_transport_t *transport;
-    ngx_stream_session_t       *nginx;          /* nginx's stream session */
+    ngx_connection_t           *connection;
+    void                       *nginx;          /* the transport's: what nginx
+                                                   has the connection in */
+    ngx_xmpp_stream_ctx_t      *ctx;            /* of features */
     ngx_xmpp_worker_t          *worker;
     ngx_xmpp_host_t            *host;           /* named by the header */
     ngx_xmpp_session_t         *session;        /* once bound */
@@ -657,7 +601,6 @@ void ngx_xmpp_certificate_names(ngx_conf_t *cf, ngx_xmpp_host_t *h,
 
 ngx_int_t ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf);
 void ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf);
-ngx_xmpp_worker_t *ngx_xmpp_worker_get(ngx_stream_session_t *s);
 ngx_pool_t *ngx_xmpp_worker_pool(ngx_xmpp_worker_t *w);
 void ngx_xmpp_worker_pool_done(ngx_xmpp_worker_t *w, ngx_pool_t *pool);
 void ngx_xmpp_worker_post(ngx_xmpp_worker_t *w);
@@ -752,7 +695,7 @@ ngx_msec_t ngx_xmpp_idle_check(ngx_xmpp_stream_t *st);
 /* ---- log and variables (core/ngx_xmpp_log.c, ngx_xmpp_variables.c) ---- */
 
 void ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state);
-u_char *ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len);
+u_char *ngx_xmpp_log_stream(ngx_xmpp_stream_t *st, u_char *buf, size_t len);
 ngx_int_t ngx_xmpp_variables_add(ngx_conf_t *cf);
 
 

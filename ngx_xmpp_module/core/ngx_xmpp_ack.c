@@ -758,7 +758,7 @@ ngx_xmpp_ack_timer_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, NGX_ETIMEDOUT,
+    ngx_log_error(NGX_LOG_INFO, st->connection->log, NGX_ETIMEDOUT,
                   "client did not answer a request for acknowledgement");
 
     /* who reads on after all comes back for the session */

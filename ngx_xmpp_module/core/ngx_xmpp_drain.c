@@ -440,10 +440,10 @@ ngx_xmpp_drain_collect(ngx_xmpp_worker_t *w, ngx_xmpp_drain_poll_t *dp)
         st = ngx_queue_data(q, ngx_xmpp_stream_t, queue);
 
         if (st->lingering) {
-            ngx_xmpp_drain_add(dp, st->nginx->connection, POLLIN);
+            ngx_xmpp_drain_add(dp, st->connection, POLLIN);
 
         } else {
-            ngx_xmpp_drain_add(dp, st->nginx->connection, POLLOUT);
+            ngx_xmpp_drain_add(dp, st->connection, POLLOUT);
             dp->unsaid++;
         }
     }

@@ -49,7 +49,7 @@ ngx_xmpp_idle_check(ngx_xmpp_stream_t *st)
 
         if ((ngx_msec_int_t) (st->heard - st->deadline) < 0) {
 
-            ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log,
+            ngx_log_error(NGX_LOG_INFO, st->connection->log,
                           NGX_ETIMEDOUT, "client did not answer a ping");
 
             st->transport->close(st, NGX_XMPP_SE_CONNECTION_TIMEOUT,

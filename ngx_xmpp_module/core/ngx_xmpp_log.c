@@ -64,25 +64,16 @@ ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state)
     }
 
     st->state = state;
-    st->nginx->connection->log->action = action;
+    st->connection->log->action = action;
 }
 
 
-/* installed as the stream session's log_handler; c->data stays nginx's */
+/* for what the transport has nginx call; writes to buf, returns the end */
 
 u_char *
-ngx_xmpp_log_handler(ngx_log_t *log, u_char *buf, size_t len)
+ngx_xmpp_log_stream(ngx_xmpp_stream_t *st, u_char *buf, size_t len)
 {
-    u_char                *p;
-    ngx_xmpp_stream_t     *st;
-    ngx_stream_session_t  *s;
-
-    s = log->data;
-    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
-
-    if (st == NULL) {
-        return buf;
-    }
+    u_char  *p;
 
     p = buf;
 

@@ -169,17 +169,6 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
 }
 
 
-ngx_xmpp_worker_t *
-ngx_xmpp_worker_get(ngx_stream_session_t *s)
-{
-    ngx_xmpp_main_conf_t  *xmcf;
-
-    xmcf = ngx_stream_get_module_main_conf(s, ngx_xmpp_module);
-
-    return xmcf->worker;
-}
-
-
 /* a pool for one element; NULL: no memory */
 
 ngx_pool_t *

@@ -163,7 +163,7 @@ ngx_xmpp_login_limit_client(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     conf = ngx_xmpp_host_conf(st->host, ngx_xmpp_login_limit_module);
 
     network.data = p;
-    network.len = ngx_xmpp_network(st->nginx->connection->sockaddr, p);
+    network.len = ngx_xmpp_network(st->connection->sockaddr, p);
 
     if (network.len == 0 || (conf->address == 0 && conf->account == 0)) {
         return NGX_OK;
@@ -171,9 +171,7 @@ ngx_xmpp_login_limit_client(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
 
     if (conf->exempt) {
 
-        if (ngx_stream_complex_value(st->nginx, conf->exempt, &value)
-            != NGX_OK)
-        {
+        if (st->transport->value(st, pool, conf->exempt, &value) != NGX_OK) {
             return NGX_ERROR;
         }
 

@@ -109,13 +109,13 @@ ngx_xmpp_register_ctx(ngx_xmpp_stream_t *st)
     ngx_pool_cleanup_t       *cln;
     ngx_xmpp_register_ctx_t  *ctx;
 
-    ctx = ngx_stream_get_module_ctx(st->nginx, ngx_xmpp_register_module);
+    ctx = ngx_xmpp_stream_get_ctx(st, &ngx_xmpp_register_module);
 
     if (ctx) {
         return ctx;
     }
 
-    cln = ngx_pool_cleanup_add(st->nginx->connection->pool,
+    cln = ngx_pool_cleanup_add(st->connection->pool,
                                sizeof(ngx_xmpp_register_ctx_t));
     if (cln == NULL) {
         return NULL;
@@ -127,7 +127,11 @@ ngx_xmpp_register_ctx(ngx_xmpp_stream_t *st)
     ctx->stream = st;
     cln->handler = ngx_xmpp_register_end;
 
-    ngx_stream_set_ctx(st->nginx, ctx, ngx_xmpp_register_module);
+    if (ngx_xmpp_stream_set_ctx(st, &ngx_xmpp_register_module, ctx)
+        != NGX_OK)
+    {
+        return NULL;
+    }
 
     return ctx;
 }
@@ -302,8 +306,8 @@ ngx_xmpp_register_reserved(ngx_xmpp_register_ctx_t *ctx)
     ngx_xmpp_host_t       **hp;
     ngx_xmpp_main_conf_t   *xmcf;
 
-    xmcf = ngx_stream_get_module_main_conf(ctx->stream->nginx,
-                                           ngx_xmpp_module);
+    xmcf = ngx_stream_cycle_get_module_main_conf(
+               ctx->stream->worker->cycle, ngx_xmpp_module);
     hp = xmcf->hosts.elts;
 
     for (i = 0; i < xmcf->hosts.nelts; i++) {
@@ -330,7 +334,7 @@ ngx_xmpp_register_network(ngx_xmpp_register_ctx_t *ctx)
     conf = ngx_xmpp_host_conf(st->host, ngx_xmpp_register_module);
 
     network.data = p;
-    network.len = ngx_xmpp_network(st->nginx->connection->sockaddr, p);
+    network.len = ngx_xmpp_network(st->connection->sockaddr, p);
 
     ctx->store.counted = 0;
 
@@ -525,7 +529,7 @@ ngx_xmpp_register_log(ngx_xmpp_register_ctx_t *ctx, const char *reason)
 {
     ngx_connection_t  *c;
 
-    c = ctx->stream->nginx->connection;
+    c = ctx->stream->connection;
 
     if (reason == NULL) {
         ngx_log_error(NGX_LOG_NOTICE, c->log, 0,

@@ -143,7 +143,7 @@ ngx_xmpp_sasl_begin(ngx_xmpp_stream_t *st, ngx_xmpp_sasl_mechanism_t *m)
     ngx_pool_t       *pool;
     ngx_xmpp_sasl_t  *sasl;
 
-    pool = ngx_create_pool(1024, st->nginx->connection->log);
+    pool = ngx_create_pool(1024, st->connection->log);
     if (pool == NULL) {
         return NGX_ERROR;
     }
@@ -277,7 +277,7 @@ ngx_xmpp_sasl_answer(ngx_xmpp_sasl_t *sasl, ngx_int_t rc)
             return;
         }
 
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client logged in as \"%V@%V\" by %V",
                       &sasl->user, &st->host->name, &sasl->mechanism->name);
 
@@ -449,7 +449,7 @@ ngx_xmpp_sasl_log(ngx_xmpp_stream_t *st, ngx_int_t failure)
     ngx_uint_t         level;
     ngx_connection_t  *c;
 
-    c = st->nginx->connection;
+    c = st->connection;
     p = name;
 
     ngx_str_set(&mechanism, "-");

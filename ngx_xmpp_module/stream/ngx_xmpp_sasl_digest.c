@@ -38,7 +38,7 @@ ngx_xmpp_sasl_digest_available(ngx_xmpp_stream_t *st,
         return 1;
     }
 
-    ngx_log_error(NGX_LOG_WARN, st->nginx->connection->log, 0,
+    ngx_log_error(NGX_LOG_WARN, st->connection->log, 0,
                   "OpenSSL refuses MD5, so DIGEST-MD5 is not offered");
 
     return 0;

@@ -114,8 +114,8 @@ ngx_xmpp_sasl_plain_keys(ngx_xmpp_sasl_t *sasl, ngx_str_t *stored)
         return NGX_ERROR;
     }
 
-    xmcf = ngx_stream_get_module_main_conf(sasl->stream->nginx,
-                                           ngx_xmpp_module);
+    xmcf = ngx_stream_cycle_get_module_main_conf(
+               sasl->stream->worker->cycle, ngx_xmpp_module);
     tp = xmcf->thread_pool;
 
     pool = ngx_create_pool(2048, sasl->stream->worker->log);

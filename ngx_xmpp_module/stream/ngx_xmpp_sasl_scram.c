@@ -61,7 +61,7 @@ ngx_xmpp_sasl_scram_plus_step(ngx_xmpp_sasl_t *sasl, ngx_str_t *data)
     rc = ngx_xmpp_sasl_binding(sasl, &sc->cb_type, &sc->cb_data);
 
     if (rc == NGX_DECLINED) {
-        ngx_log_error(NGX_LOG_INFO, sasl->stream->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, sasl->stream->connection->log, 0,
                       "client asked for a channel binding that this "
                       "connection does not have");
 
@@ -99,7 +99,7 @@ ngx_xmpp_sasl_scram_first(ngx_xmpp_sasl_t *sasl, ngx_str_t *data,
             && data->data[0] == 'y')
         {
             ngx_log_error(NGX_LOG_WARN,
-                          sasl->stream->nginx->connection->log, 0,
+                          sasl->stream->connection->log, 0,
                           "client has seen no -PLUS mechanism, which was "
                           "offered: somebody may be between");
         }

@@ -351,7 +351,7 @@ ngx_xmpp_sm_enable_handler(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     if (st->session->sm) {
         rc = ngx_xmpp_sm_failed(st, st->pool, "unexpected-request", NULL);
 
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client enables stream management a second time");
 
         st->transport->close(st, NGX_XMPP_SE_POLICY_VIOLATION,
@@ -565,13 +565,13 @@ ngx_xmpp_sm_ctx(ngx_xmpp_stream_t *st)
     ngx_xmpp_sm_ctx_t   *ctx;
     ngx_pool_cleanup_t  *cln;
 
-    ctx = ngx_stream_get_module_ctx(st->nginx, ngx_xmpp_sm_module);
+    ctx = ngx_xmpp_stream_get_ctx(st, &ngx_xmpp_sm_module);
 
     if (ctx) {
         return ctx;
     }
 
-    cln = ngx_pool_cleanup_add(st->nginx->connection->pool,
+    cln = ngx_pool_cleanup_add(st->connection->pool,
                                sizeof(ngx_xmpp_sm_ctx_t));
     if (cln == NULL) {
         return NULL;
@@ -583,7 +583,9 @@ ngx_xmpp_sm_ctx(ngx_xmpp_stream_t *st)
     ctx->stream = st;
     cln->handler = ngx_xmpp_sm_ctx_cleanup;
 
-    ngx_stream_set_ctx(st->nginx, ctx, ngx_xmpp_sm_module);
+    if (ngx_xmpp_stream_set_ctx(st, &ngx_xmpp_sm_module, ctx) != NGX_OK) {
+        return NULL;
+    }
 
     return ctx;
 }
@@ -675,7 +677,7 @@ ngx_xmpp_sm_too_high(ngx_xmpp_stream_t *st, uint32_t h, uint32_t sent)
     static ngx_str_t  text = ngx_string("text");
     static ngx_str_t  lang = ngx_string("en");
 
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+    ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                   "client acknowledges %uD stanzas, but %uD were sent",
                   h, sent);
 

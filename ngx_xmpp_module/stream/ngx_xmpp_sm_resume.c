@@ -196,7 +196,7 @@ ngx_xmpp_sm_resumed(ngx_xmpp_session_t *xs)
     ngx_xmpp_stream_t  *st;
 
     st = xs->stream;
-    ctx = ngx_stream_get_module_ctx(st->nginx, ngx_xmpp_sm_module);
+    ctx = ngx_xmpp_stream_get_ctx(st, &ngx_xmpp_sm_module);
 
     pool = ngx_xmpp_worker_pool(st->worker);
 
@@ -213,7 +213,7 @@ ngx_xmpp_sm_resumed(ngx_xmpp_session_t *xs)
 
     } else if (ngx_xmpp_stream_send(st, e) == NGX_OK) {
 
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client has resumed its session");
 
         st->worker->stats->counters.resumed[ctx->taken]++;

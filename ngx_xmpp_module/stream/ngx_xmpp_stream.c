@@ -21,16 +21,11 @@ static void ngx_xmpp_stream_cleanup(void *data);
 static void ngx_xmpp_stream_counted(ngx_xmpp_stream_t *st);
 static ngx_pool_t *ngx_xmpp_stream_pool(void *data);
 static void ngx_xmpp_stream_pool_done(ngx_xmpp_stream_t *st);
-static ngx_int_t ngx_xmpp_stream_parse(ngx_xmpp_stream_t *st, u_char **pos,
-    u_char *last);
-static ngx_int_t ngx_xmpp_stream_limit(ngx_xmpp_stream_t *st, size_t n);
 static void ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
-static ngx_uint_t ngx_xmpp_stream_unverified(ngx_xmpp_stream_t *st,
-    ngx_xmpp_host_t *h);
 static ngx_int_t ngx_xmpp_stream_check_version(ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_features(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_stream_element(ngx_xmpp_stream_t *st,
@@ -43,14 +38,14 @@ static ngx_str_t  ngx_xmpp_stream_features_name = ngx_string("features");
 
 
 ngx_xmpp_stream_t *
-ngx_xmpp_stream_create(ngx_stream_session_t *s,
-    const ngx_xmpp_transport_t *transport, ngx_xmpp_srv_conf_t *conf)
+ngx_xmpp_stream_create(ngx_xmpp_worker_t *w, ngx_connection_t *c,
+    const ngx_xmpp_transport_t *transport, void *nginx,
+    ngx_xmpp_srv_conf_t *conf)
 {
     ngx_xmpp_stream_t   *st;
     ngx_pool_cleanup_t  *cln;
 
-    cln = ngx_pool_cleanup_add(s->connection->pool,
-                               sizeof(ngx_xmpp_stream_t));
+    cln = ngx_pool_cleanup_add(c->pool, sizeof(ngx_xmpp_stream_t));
     if (cln == NULL) {
         return NULL;
     }
@@ -58,16 +53,16 @@ ngx_xmpp_stream_create(ngx_stream_session_t *s,
     st = cln->data;
     ngx_memzero(st, sizeof(ngx_xmpp_stream_t));
 
-    st->nginx = s;
+    st->connection = c;
+    st->nginx = nginx;
     st->transport = transport;
-    st->worker = ngx_xmpp_worker_get(s);
+    st->worker = w;
     st->conf = conf;
     ngx_xmpp_log_state(st, NGX_XMPP_ST_HEADER);
     st->last_out = &st->out;
     st->deadline = ngx_current_msec + st->conf->auth_timeout;
 
-    st->parser = ngx_xmpp_parser_create(s->connection->pool,
-                                        &st->conf->preauth,
+    st->parser = ngx_xmpp_parser_create(c->pool, &st->conf->preauth,
                                         &st->worker->spare,
                                         ngx_xmpp_stream_pool, st);
     if (st->parser == NULL) {
@@ -80,9 +75,6 @@ ngx_xmpp_stream_create(ngx_stream_session_t *s,
     st->worker->nstreams++;
     st->worker->stats->counters.streams[transport->kind]++;
     st->worker->stats->gauges.streams[transport->kind]++;
-
-    ngx_stream_set_ctx(s, st, ngx_xmpp_module);
-    s->log_handler = ngx_xmpp_log_handler;
 
     return st;
 }
@@ -98,8 +90,6 @@ ngx_xmpp_stream_cleanup(void *data)
     if (st->gone) {
         *st->gone = 1;
     }
-
-    ngx_stream_set_ctx(st->nginx, NULL, ngx_xmpp_module);
 
     if (st->session) {
         ngx_xmpp_session_lost(st->session, NGX_XMPP_SE_DROP);
@@ -183,7 +173,7 @@ ngx_xmpp_stream_part(ngx_xmpp_stream_t *st)
     if (xs->epoch) {
         st->stanzas_received = xs->counter;
 
-        st->jid.data = ngx_pstrdup(st->nginx->connection->pool,
+        st->jid.data = ngx_pstrdup(st->connection->pool,
                                    &xs->jid.full);
         if (st->jid.data) {
             st->jid.len = xs->jid.full.len;
@@ -235,7 +225,7 @@ ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
     w = st->worker;
 
     w->input = st;
-    rc = ngx_xmpp_stream_parse(st, pos, last);
+    rc = st->transport->input(st, pos, last);
     w->input = NULL;
 
     if (w->batch) {
@@ -250,64 +240,56 @@ ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
 }
 
 
-static ngx_int_t
-ngx_xmpp_stream_parse(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
+ngx_int_t
+ngx_xmpp_stream_feed(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
 {
     u_char                *start;
-    ngx_int_t              rc;
     ngx_xmpp_xml_t        *e;
     ngx_xmpp_xml_event_e   event;
 
-    while (*pos < last) {
+    start = *pos;
+    event = ngx_xmpp_parser_feed(st->parser, pos, last, &e);
 
-        start = *pos;
-        event = ngx_xmpp_parser_feed(st->parser, pos, last, &e);
-
-        if (ngx_xmpp_stream_limit(st, *pos - start) != NGX_OK) {
-            return NGX_DONE;
-        }
-
-        switch (event) {
-
-        case NGX_XMPP_XML_MORE:
-            return NGX_OK;
-
-        case NGX_XMPP_XML_OPEN:
-            ngx_xmpp_stream_header(st, e);
-            ngx_xmpp_stream_pool_done(st);
-            break;
-
-        case NGX_XMPP_XML_ELEMENT:
-            rc = ngx_xmpp_stream_element(st, e);
-
-            if (rc == NGX_AGAIN) {
-                return NGX_AGAIN;
-            }
-
-            break;
-
-        case NGX_XMPP_XML_CLOSE:
-            /* RFC 6120, 4.4: answered in kind, then the socket closes */
-            st->transport->close(st, NGX_XMPP_SE_NONE, NULL);
-            return NGX_DONE;
-
-        case NGX_XMPP_XML_ERROR:
-            ngx_xmpp_stream_xml_error(st);
-            return NGX_DONE;
-        }
-
-        if (st->state == NGX_XMPP_ST_CLOSED || st->securing) {
-            return NGX_DONE;
-        }
+    if (ngx_xmpp_stream_limit(st, *pos - start) != NGX_OK) {
+        return NGX_DONE;
     }
 
-    return NGX_OK;
+    switch (event) {
+
+    case NGX_XMPP_XML_MORE:
+        return NGX_DECLINED;
+
+    case NGX_XMPP_XML_OPEN:
+        ngx_xmpp_stream_header(st, e);
+        ngx_xmpp_stream_pool_done(st);
+        break;
+
+    case NGX_XMPP_XML_ELEMENT:
+
+        if (ngx_xmpp_stream_element(st, e) == NGX_AGAIN) {
+            return NGX_AGAIN;
+        }
+
+        break;
+
+    case NGX_XMPP_XML_CLOSE:
+        /* RFC 6120, 4.4: answered in kind, then the socket closes */
+        st->transport->close(st, NGX_XMPP_SE_NONE, NULL);
+        return NGX_DONE;
+
+    case NGX_XMPP_XML_ERROR:
+        ngx_xmpp_stream_xml_error(st);
+        return NGX_DONE;
+    }
+
+    return (st->state == NGX_XMPP_ST_CLOSED || st->securing) ? NGX_DONE
+                                                             : NGX_OK;
 }
 
 
 /* what a connection may send before it is authenticated */
 
-static ngx_int_t
+ngx_int_t
 ngx_xmpp_stream_limit(ngx_xmpp_stream_t *st, size_t n)
 {
     if (st->user.len) {
@@ -320,7 +302,7 @@ ngx_xmpp_stream_limit(ngx_xmpp_stream_t *st, size_t n)
         return NGX_OK;
     }
 
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+    ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                   "client sent more than %uz bytes before it was "
                   "authenticated", st->conf->preauth_bytes);
 
@@ -345,7 +327,7 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     error = ngx_xmpp_stream_check(st, e);
 
     if (error != NGX_XMPP_SE_NONE) {
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client sent a stream header that is refused: %V",
                       ngx_xmpp_stream_error_name(error));
 
@@ -439,11 +421,12 @@ ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         return NGX_XMPP_SE_IMPROPER_ADDRESSING;
     }
 
-    xmcf = ngx_stream_get_module_main_conf(st->nginx, ngx_xmpp_module);
+    xmcf = ngx_stream_cycle_get_module_main_conf(st->worker->cycle,
+                                                 ngx_xmpp_module);
     h = ngx_xmpp_host_find(xmcf, &jid.domain);
 
     if (h == NULL) {
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client asked for \"%V\", which no \"xmpp_host\" names",
                       &jid.domain);
 
@@ -456,7 +439,7 @@ ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         return NGX_XMPP_SE_NOT_AUTHORIZED;
     }
 
-    if (st->user.len == 0 && ngx_xmpp_stream_unverified(st, h)) {
+    if (st->user.len == 0 && st->transport->serves(st, h) != NGX_OK) {
         return NGX_XMPP_SE_NOT_AUTHORIZED;
     }
 
@@ -480,42 +463,6 @@ ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     }
 
     return NGX_XMPP_SE_NONE;
-}
-
-
-/*
- * Whether the host of the header asks for a certificate of the client that
- * nobody has looked at: direct TLS was for another host, or for none; or nginx
- * did not notice that SNI has changed the server, which happens when the
- * handshake ends within its first call.
- */
-
-static ngx_uint_t
-ngx_xmpp_stream_unverified(ngx_xmpp_stream_t *st, ngx_xmpp_host_t *h)
-{
-    ngx_str_t             result;
-    ngx_connection_t     *c;
-    ngx_xmpp_ssl_conf_t  *sslcf;
-
-    c = st->nginx->connection;
-    sslcf = ngx_xmpp_host_conf(h, ngx_stream_ssl_module);
-
-    if (c->ssl == NULL || sslcf->verify != 1) {
-        return 0;
-    }
-
-    if (st->nginx->srv_conf == h->ctx->srv_conf
-        && ngx_ssl_get_client_verify(c, st->pool, &result) == NGX_OK
-        && result.len == sizeof("SUCCESS") - 1)
-    {
-        return 0;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, c->log, 0,
-                  "client has shown no valid certificate for \"%V\"",
-                  &h->name);
-
-    return 1;
 }
 
 
@@ -629,7 +576,7 @@ ngx_xmpp_stream_element(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     case NGX_DECLINED:
         /* RFC 6120, 4.9.3.12: not before authentication; 4.9.3.24 */
 
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client sent an element that is not allowed here");
 
         st->transport->close(st, (st->state == NGX_XMPP_ST_BOUND)
@@ -693,7 +640,7 @@ ngx_xmpp_stream_xml_error(ngx_xmpp_stream_t *st)
         error = NGX_XMPP_SE_NOT_WELL_FORMED;
     }
 
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
+    ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                   "client sent invalid XML: %s", text);
 
     st->transport->close(st, error, text);
@@ -717,7 +664,7 @@ ngx_xmpp_stream_secured(ngx_xmpp_stream_t *st)
 ngx_int_t
 ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st, ngx_str_t *user)
 {
-    st->user.data = ngx_pstrdup(st->nginx->connection->pool, user);
+    st->user.data = ngx_pstrdup(st->connection->pool, user);
     if (st->user.data == NULL) {
         return NGX_ERROR;
     }
@@ -734,7 +681,7 @@ ngx_xmpp_stream_authenticated(ngx_xmpp_stream_t *st, ngx_str_t *user)
 
     /* nginx closes no client that has logged in to take another one */
 
-    ngx_reusable_connection(st->nginx->connection, 0);
+    ngx_reusable_connection(st->connection, 0);
 
     return NGX_OK;
 }

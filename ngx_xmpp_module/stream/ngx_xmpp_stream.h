@@ -13,10 +13,16 @@
 
 /*
  * A stream on an accepted connection, from c->pool, whose cleanup ends it;
- * conf is the listener's.  NULL: no memory.
+ * nginx is the transport's, conf the listener's.  NULL: no memory.
  */
-ngx_xmpp_stream_t *ngx_xmpp_stream_create(ngx_stream_session_t *s,
-    const ngx_xmpp_transport_t *transport, ngx_xmpp_srv_conf_t *conf);
+ngx_xmpp_stream_t *ngx_xmpp_stream_create(ngx_xmpp_worker_t *w,
+    ngx_connection_t *c, const ngx_xmpp_transport_t *transport, void *nginx,
+    ngx_xmpp_srv_conf_t *conf);
+
+/* what a feature keeps in a stream, from c->pool: NULL, there is nothing yet */
+void *ngx_xmpp_stream_get_ctx(ngx_xmpp_stream_t *st, ngx_module_t *module);
+ngx_int_t ngx_xmpp_stream_set_ctx(ngx_xmpp_stream_t *st, ngx_module_t *module,
+    void *data);
 
 /*
  * Feeds [*pos, last) and moves *pos.  NGX_OK: all was taken; NGX_AGAIN: an
@@ -25,6 +31,17 @@ ngx_xmpp_stream_t *ngx_xmpp_stream_create(ngx_stream_session_t *s,
  */
 ngx_int_t ngx_xmpp_stream_input(ngx_xmpp_stream_t *st, u_char **pos,
     u_char *last);
+
+/*
+ * For a transport's input(): feeds up to the next element and moves *pos.
+ * NGX_OK: an element or a header was handled; NGX_DECLINED: all was taken,
+ * and nothing is complete; NGX_AGAIN and NGX_DONE as above.
+ */
+ngx_int_t ngx_xmpp_stream_feed(ngx_xmpp_stream_t *st, u_char **pos,
+    u_char *last);
+
+/* counts n bytes before authentication; NGX_ERROR: too many, it closes */
+ngx_int_t ngx_xmpp_stream_limit(ngx_xmpp_stream_t *st, size_t n);
 
 /* input is dry: gives back what is not needed until there is more */
 void ngx_xmpp_stream_idle(ngx_xmpp_stream_t *st);

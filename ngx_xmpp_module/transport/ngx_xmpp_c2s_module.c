@@ -320,9 +320,10 @@ ngx_xmpp_c2s(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 static void
 ngx_xmpp_c2s_handler(ngx_stream_session_t *s)
 {
-    ngx_xmpp_stream_t    *st;
-    ngx_xmpp_worker_t    *w;
-    ngx_xmpp_srv_conf_t  *xscf;
+    ngx_xmpp_stream_t     *st;
+    ngx_xmpp_worker_t     *w;
+    ngx_xmpp_srv_conf_t   *xscf;
+    ngx_xmpp_main_conf_t  *xmcf;
 
     /* after STARTTLS nginx comes here again */
 
@@ -333,7 +334,8 @@ ngx_xmpp_c2s_handler(ngx_stream_session_t *s)
         return;
     }
 
-    w = ngx_xmpp_worker_get(s);
+    xmcf = ngx_stream_get_module_main_conf(s, ngx_xmpp_module);
+    w = xmcf->worker;
 
     /* a handshake may end when the worker has given Redis up already */
 
@@ -350,7 +352,7 @@ ngx_xmpp_c2s_handler(ngx_stream_session_t *s)
         xscf = ngx_stream_get_module_srv_conf(s, ngx_xmpp_module);
     }
 
-    st = ngx_xmpp_stream_create(s, &ngx_xmpp_tcp_transport, xscf);
+    st = ngx_xmpp_tcp_create(s, w, xscf);
 
     if (st == NULL) {
         ngx_stream_finalize_session(s, NGX_STREAM_INTERNAL_SERVER_ERROR);

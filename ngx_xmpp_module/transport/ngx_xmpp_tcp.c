@@ -1,48 +1,27 @@
 /*
- * TCP: reading and writing.
- *
- * Read: bytes go from the worker's one buffer through the parser.  While the
- * stream is parked nothing is read, and what the parser has not taken is kept
- * in a heap block (rest) until the stream is resumed.  When input runs dry
- * the parser gives its context back: idle is the normal state.
- *
- * Write: packets are queued by reference; at the end of the event-loop turn
- * the small ones are gathered into one buffer, so that a turn costs one
- * write, one TLS record.  The queue is bounded in bytes and in time: a client
- * that stops reading is dropped, and nobody waits for it.
+ * TCP: the stream is one document from its header to its end, in a session of
+ * nginx's stream{} (RFC 6120, 4).  The connection itself is read, written and
+ * closed by ngx_xmpp_socket.c.
  */
 
 
 #include "ngx_xmpp_tcp.h"
 
 
-/* reads of one stream before others get their turn */
-#define NGX_XMPP_TCP_READS            16
-#define NGX_XMPP_TCP_BUFFER           16384
-
-
-static void ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st);
-static void ngx_xmpp_tcp_dry(ngx_xmpp_stream_t *st);
-static ngx_int_t ngx_xmpp_tcp_feed(ngx_xmpp_stream_t *st, u_char **pos,
-    u_char *last);
-static ngx_int_t ngx_xmpp_tcp_keep(ngx_xmpp_stream_t *st, u_char *pos,
-    u_char *last);
-static ngx_int_t ngx_xmpp_tcp_rest(ngx_xmpp_stream_t *st);
-static void ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st);
-static void ngx_xmpp_tcp_watch(ngx_xmpp_stream_t *st);
-static ngx_int_t ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st,
-    ngx_xmpp_packet_t *pkt);
-static ngx_uint_t ngx_xmpp_tcp_room(ngx_xmpp_stream_t *st, size_t len);
-static ngx_int_t ngx_xmpp_tcp_relieve(ngx_xmpp_stream_t *st, size_t len,
-    size_t max);
+static ngx_int_t ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_tcp_nonza(ngx_xmpp_stream_t *st, const char *name,
     ngx_xmpp_xml_t *e);
-static void ngx_xmpp_tcp_resume(ngx_xmpp_stream_t *st);
-static void ngx_xmpp_tcp_ready(ngx_xmpp_stream_t *st);
-static void ngx_xmpp_tcp_flush_posted(ngx_xmpp_stream_t *st);
-static void ngx_xmpp_tcp_written(ngx_xmpp_stream_t *st);
-static size_t ngx_xmpp_tcp_gather(ngx_xmpp_stream_t *st, u_char **buf);
-static void ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n);
+static ngx_int_t ngx_xmpp_tcp_input(ngx_xmpp_stream_t *st, u_char **pos,
+    u_char *last);
+static ngx_int_t ngx_xmpp_tcp_last_words(ngx_xmpp_stream_t *st,
+    ngx_xmpp_stream_error_e error, const char *text);
+static ngx_int_t ngx_xmpp_tcp_value(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_stream_complex_value_t *cv, ngx_str_t *value);
+static void ngx_xmpp_tcp_finalize(ngx_xmpp_stream_t *st, ngx_uint_t status);
+static void ngx_xmpp_tcp_read_handler(ngx_event_t *rev);
+static void ngx_xmpp_tcp_write_handler(ngx_event_t *wev);
+static u_char *ngx_xmpp_tcp_log_handler(ngx_log_t *log, u_char *buf,
+    size_t len);
 
 
 const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
@@ -50,376 +29,186 @@ const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     NGX_XMPP_TRANSPORT_TCP,
     ngx_xmpp_tcp_open,
     ngx_xmpp_tcp_nonza,
-    ngx_xmpp_tcp_send,
-    ngx_xmpp_tcp_room,
-    ngx_xmpp_tcp_close,
-    ngx_xmpp_tcp_resume,
+    ngx_xmpp_socket_send,
+    ngx_xmpp_socket_room,
+    ngx_xmpp_socket_close,
+    ngx_xmpp_socket_resume,
     ngx_xmpp_tls_binding,
     ngx_xmpp_tls_names,
+    ngx_xmpp_tls_start,
     ngx_xmpp_tls_secured,
-    ngx_xmpp_tcp_ready,
-    ngx_xmpp_tcp_flush_posted
+    ngx_xmpp_socket_ready,
+    ngx_xmpp_socket_flush_posted,
+    ngx_xmpp_tcp_input,
+    ngx_xmpp_tcp_last_words,
+    ngx_xmpp_tls_serves,
+    ngx_xmpp_tcp_value,
+    ngx_xmpp_tcp_finalize,
+    ngx_xmpp_tcp_read_handler,
+    ngx_xmpp_tcp_write_handler
 };
 
 
-/* ends without a stream error, as $xmpp_close names them */
+ngx_xmpp_stream_t *
+ngx_xmpp_tcp_create(ngx_stream_session_t *s, ngx_xmpp_worker_t *w,
+    ngx_xmpp_srv_conf_t *conf)
+{
+    ngx_xmpp_stream_t  *st;
 
-static ngx_str_t  ngx_xmpp_tcp_timeout = ngx_string("timeout");
-static ngx_str_t  ngx_xmpp_tcp_overflow = ngx_string("overflow");
-static ngx_str_t  ngx_xmpp_tcp_reused = ngx_string("reused");
+    st = ngx_xmpp_stream_create(w, s->connection, &ngx_xmpp_tcp_transport, s,
+                                conf);
+
+    if (st) {
+        ngx_stream_set_ctx(s, st, ngx_xmpp_module);
+        s->log_handler = ngx_xmpp_tcp_log_handler;
+    }
+
+    return st;
+}
 
 
 void
 ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st)
 {
-    ngx_buf_t         *b;
-    ngx_connection_t  *c;
+    ngx_buf_t  *b;
 
-    c = st->nginx->connection;
-
-    c->read->handler = ngx_xmpp_tcp_read_handler;
-    c->write->handler = ngx_xmpp_tcp_write_handler;
-
-    st->tls = (c->ssl != NULL);
-
-    if (c->ssl) {
-
-        /* gathered bytes are at the same place only by chance on a retry */
-
-        SSL_set_mode(c->ssl->connection, SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    }
-
-    ngx_xmpp_tcp_deadline(st);
-
-    /* until authentication, nginx may close it for others' sake */
-
-    ngx_reusable_connection(c, 1);
+    ngx_xmpp_socket_start(st);
 
     /* what a preread module has read ahead */
 
-    b = c->buffer;
+    b = st->connection->buffer;
 
     if (b && b->pos != b->last) {
-        if (ngx_xmpp_tcp_keep(st, b->pos, b->last) != NGX_OK) {
-            ngx_stream_finalize_session(st->nginx,
-                                        NGX_STREAM_INTERNAL_SERVER_ERROR);
+        if (ngx_xmpp_socket_keep(st, b->pos, b->last) != NGX_OK) {
+            ngx_xmpp_tcp_finalize(st, NGX_STREAM_INTERNAL_SERVER_ERROR);
             return;
         }
 
         b->pos = b->last;
     }
 
-    ngx_xmpp_tcp_read_handler(c->read);
+    ngx_xmpp_socket_read(st);
 }
 
 
-void
-ngx_xmpp_tcp_deadline(ngx_xmpp_stream_t *st)
-{
-    ngx_msec_int_t  left;
-
-    left = (ngx_msec_int_t) (st->deadline - ngx_current_msec);
-
-    ngx_add_timer(st->nginx->connection->read,
-                  (left > 0) ? (ngx_msec_t) left : 1);
-}
-
-
-void
+static void
 ngx_xmpp_tcp_read_handler(ngx_event_t *rev)
 {
-    ngx_connection_t      *c;
+    ngx_connection_t  *c;
+
+    c = rev->data;
+
+    ngx_xmpp_socket_read(ngx_stream_get_module_ctx(
+                             ((ngx_stream_session_t *) c->data),
+                             ngx_xmpp_module));
+}
+
+
+static void
+ngx_xmpp_tcp_write_handler(ngx_event_t *wev)
+{
+    ngx_connection_t  *c;
+
+    c = wev->data;
+
+    ngx_xmpp_socket_write(ngx_stream_get_module_ctx(
+                              ((ngx_stream_session_t *) c->data),
+                              ngx_xmpp_module));
+}
+
+
+/* the stream session's log_handler; c->data stays nginx's */
+
+static u_char *
+ngx_xmpp_tcp_log_handler(ngx_log_t *log, u_char *buf, size_t len)
+{
     ngx_xmpp_stream_t     *st;
     ngx_stream_session_t  *s;
 
-    c = rev->data;
-    s = c->data;
+    s = log->data;
     st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
 
-    if (c->close) {
-        /* nginx needs the slot, or its patience with a shutdown is over */
-
-        if (st->reason == NULL) {
-            st->reason = &ngx_xmpp_tcp_reused;
-        }
-
-        /* at once: a client's answer to the end of TLS is not waited for */
-
-        if (c->ssl) {
-            c->ssl->no_wait_shutdown = 1;
-        }
-
-        ngx_reusable_connection(c, 0);
-        ngx_stream_finalize_session(s, NGX_STREAM_OK);
-        return;
-    }
-
-    if (st->state == NGX_XMPP_ST_CLOSED) {
-        ngx_xmpp_tcp_finish(st);
-        return;
-    }
-
-    if (rev->timedout && st->state != NGX_XMPP_ST_BOUND) {
-        rev->timedout = 0;
-
-        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
-                      "client did not authenticate in time");
-
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_CONNECTION_TIMEOUT,
-                           "not authenticated in time");
-        return;
-    }
-
-    if (rev->timedout) {
-        rev->timedout = 0;
-        ngx_xmpp_tcp_watch(st);
-        return;
-    }
-
-    if (st->parked) {
-        return;
-    }
-
-    if (st->securing) {
-
-        if (st->out == NULL) {
-            ngx_xmpp_tls_start(st);
-        }
-
-        return;
-    }
-
-    if (st->rest && ngx_xmpp_tcp_rest(st) != NGX_OK) {
-        return;
-    }
-
-    ngx_xmpp_tcp_read(st);
-}
-
-
-/* reads and feeds until the socket is dry, the stream parked or others wait */
-
-static void
-ngx_xmpp_tcp_read(ngx_xmpp_stream_t *st)
-{
-    u_char            *pos, *last;
-    ssize_t            n;
-    ngx_int_t          rc;
-    ngx_uint_t         reads;
-    ngx_connection_t  *c;
-
-    c = st->nginx->connection;
-
-    for (reads = 0; reads < NGX_XMPP_TCP_READS; reads++) {
-
-        pos = st->worker->recv;
-
-        n = c->recv(c, pos, NGX_XMPP_TCP_BUFFER);
-
-        if (n == NGX_AGAIN) {
-            ngx_xmpp_tcp_dry(st);
-            return;
-        }
-
-        if (n == 0 || n == NGX_ERROR) {
-            ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
-            return;
-        }
-
-        st->nginx->received += n;
-        st->worker->stats->counters.bytes[NGX_XMPP_STATS_RECEIVED] += n;
-        st->heard = ngx_current_msec;
-        last = pos + n;
-
-        rc = ngx_xmpp_tcp_feed(st, &pos, last);
-
-        if (rc == NGX_AGAIN && pos != last
-            && ngx_xmpp_tcp_keep(st, pos, last) != NGX_OK)
-        {
-            ngx_xmpp_tcp_close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
-            return;
-        }
-
-        if (rc != NGX_OK) {
-            return;
-        }
-
-        /* nginx's recv() has seen the end: with TLS, to ask is a read() more */
-
-        if (!c->read->ready) {
-            ngx_xmpp_tcp_dry(st);
-            return;
-        }
-    }
-
-    ngx_xmpp_tcp_resume(st);
+    return st ? ngx_xmpp_log_stream(st, buf, len) : buf;
 }
 
 
 static void
-ngx_xmpp_tcp_dry(ngx_xmpp_stream_t *st)
+ngx_xmpp_tcp_finalize(ngx_xmpp_stream_t *st, ngx_uint_t status)
 {
-    ngx_xmpp_tcp_idle(st);
-
-    if (ngx_handle_read_event(st->nginx->connection->read, 0) != NGX_OK) {
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
-    }
+    ngx_stream_finalize_session(st->nginx, status);
 }
 
 
-/* NGX_OK: go on reading; NGX_AGAIN: parked; NGX_DONE */
-
 static ngx_int_t
-ngx_xmpp_tcp_feed(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
+ngx_xmpp_tcp_value(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_stream_complex_value_t *cv, ngx_str_t *value)
 {
-    ngx_int_t  rc;
-
-    st->feeding = 1;
-    rc = ngx_xmpp_stream_input(st, pos, last);
-    st->feeding = 0;
-
-    if (rc != NGX_DONE || !st->securing) {
-        return rc;
-    }
-
-    /* RFC 6120, 5.4.3.3: only white space may follow <starttls/> */
-
-    while (*pos < last
-           && (**pos == ' ' || **pos == LF || **pos == CR || **pos == '\t'))
-    {
-        (*pos)++;
-    }
-
-    if (*pos == last) {
-        ngx_xmpp_tls_proceed(st);
-        return NGX_DONE;
-    }
-
-    ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
-                  "client sent data behind <starttls/>");
-
-    st->securing = 0;
-    ngx_xmpp_tcp_close(st, NGX_XMPP_SE_POLICY_VIOLATION, NULL);
-
-    return NGX_DONE;
+    return ngx_stream_complex_value(st->nginx, cv, value);
 }
 
 
-/* keeps bytes that the parser has not taken; NGX_OK or NGX_ERROR */
+/* RFC 6120, 4.7: "<stream:stream ...>" with a new id each time (4.7.3) */
 
 static ngx_int_t
-ngx_xmpp_tcp_keep(ngx_xmpp_stream_t *st, u_char *pos, u_char *last)
+ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st)
 {
-    st->rest = ngx_alloc(last - pos, st->nginx->connection->log);
-    if (st->rest == NULL) {
+    u_char             *p, id[32];
+    size_t              size;
+    ngx_int_t           rc;
+    ngx_str_t           none, *host, *to;
+    ngx_xmpp_packet_t  *pkt;
+
+    ngx_str_set(&none, "");
+    host = st->host ? &st->host->name : &none;
+    to = st->from ? st->from : &none;
+
+    if (ngx_xmpp_id_random(id, sizeof(id) / 2) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    ngx_memcpy(st->rest, pos, last - pos);
+    size = sizeof("<?xml version='1.0'?><stream:stream "
+                  "xmlns='jabber:client' "
+                  "xmlns:stream='http://etherx.jabber.org/streams' "
+                  "version='1.0' xml:lang='en' id='' from='' to=''>") - 1
+           + sizeof(id) + ngx_xmpp_xml_escape_size(host)
+           + ngx_xmpp_xml_escape_size(to);
 
-    st->rest_pos = st->rest;
-    st->rest_end = st->rest + (last - pos);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_xmpp_tcp_rest(ngx_xmpp_stream_t *st)
-{
-    ngx_int_t  rc;
-
-    rc = ngx_xmpp_tcp_feed(st, &st->rest_pos, st->rest_end);
-
-    if (st->rest_pos == st->rest_end || rc == NGX_DONE) {
-        ngx_free(st->rest);
-        st->rest = NULL;
+    pkt = ngx_xmpp_packet_alloc(st->worker->log, size);
+    if (pkt == NULL) {
+        return NGX_ERROR;
     }
+
+    p = ngx_cpymem(pkt->data,
+                   "<?xml version='1.0'?><stream:stream "
+                   "xmlns='jabber:client' "
+                   "xmlns:stream='http://etherx.jabber.org/streams' "
+                   "version='1.0' xml:lang='en' id='",
+                   sizeof("<?xml version='1.0'?><stream:stream "
+                          "xmlns='jabber:client' "
+                          "xmlns:stream='http://etherx.jabber.org/streams' "
+                          "version='1.0' xml:lang='en' id='") - 1);
+    p = ngx_cpymem(p, id, sizeof(id));
+
+    if (host->len) {
+        p = ngx_cpymem(p, "' from='", sizeof("' from='") - 1);
+        p = ngx_xmpp_xml_escape(p, host);
+    }
+
+    if (to->len) {
+        p = ngx_cpymem(p, "' to='", sizeof("' to='") - 1);
+        p = ngx_xmpp_xml_escape(p, to);
+    }
+
+    p = ngx_cpymem(p, "'>", sizeof("'>") - 1);
+    pkt->len = p - pkt->data;
+
+    rc = ngx_xmpp_socket_queue(st, pkt);
+
+    ngx_xmpp_packet_release(pkt);
+
+    st->opened = 1;
 
     return rc;
-}
-
-
-/* nothing more to read: the normal state of most streams */
-
-static void
-ngx_xmpp_tcp_idle(ngx_xmpp_stream_t *st)
-{
-    ngx_connection_t  *c;
-
-    ngx_xmpp_stream_idle(st);
-
-    if (st->state != NGX_XMPP_ST_BOUND || st->watched) {
-        return;
-    }
-
-    /* bound: the deadline is over */
-
-    c = st->nginx->connection;
-
-    if (c->read->timer_set) {
-        ngx_del_timer(c->read);
-    }
-
-    st->watched = 1;
-    ngx_xmpp_tcp_watch(st);
-}
-
-
-/* the timer of reading: how long the client was not heard of */
-
-static void
-ngx_xmpp_tcp_watch(ngx_xmpp_stream_t *st)
-{
-    ngx_msec_t  left;
-
-    left = ngx_xmpp_idle_check(st);
-
-    if (left) {
-        ngx_add_timer(st->nginx->connection->read, left);
-    }
-}
-
-
-static void
-ngx_xmpp_tcp_resume(ngx_xmpp_stream_t *st)
-{
-    st->parked = 0;
-
-    if (st->feeding || st->is_posted) {
-        return;
-    }
-
-    st->is_posted = 1;
-    ngx_queue_insert_tail(&st->worker->ready, &st->posted);
-    ngx_xmpp_worker_post(st->worker);
-}
-
-
-static void
-ngx_xmpp_tcp_ready(ngx_xmpp_stream_t *st)
-{
-    if (st->handshaking) {
-
-        /* nothing can be said before TLS has begun */
-
-        if (st->state == NGX_XMPP_ST_CLOSED) {
-            ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
-        }
-
-        return;
-    }
-
-    ngx_xmpp_tcp_read_handler(st->nginx->connection->read);
-}
-
-
-static void
-ngx_xmpp_tcp_flush_posted(ngx_xmpp_stream_t *st)
-{
-    if (!st->handshaking) {
-        ngx_xmpp_tcp_write_handler(st->nginx->connection->write);
-    }
 }
 
 
@@ -456,7 +245,7 @@ ngx_xmpp_tcp_nonza(ngx_xmpp_stream_t *st, const char *name, ngx_xmpp_xml_t *e)
     p = ngx_cpymem(p, name, len);
     *p = '>';
 
-    rc = ngx_xmpp_tcp_queue(st, pkt);
+    rc = ngx_xmpp_socket_queue(st, pkt);
 
     ngx_xmpp_packet_release(pkt);
 
@@ -464,303 +253,95 @@ ngx_xmpp_tcp_nonza(ngx_xmpp_stream_t *st, const char *name, ngx_xmpp_xml_t *e)
 }
 
 
-/* a packet for the client; NGX_OK or NGX_ERROR: it is closing */
+/* NGX_OK: go on reading; NGX_AGAIN: parked; NGX_DONE */
 
 static ngx_int_t
-ngx_xmpp_tcp_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
+ngx_xmpp_tcp_input(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
 {
-    if (st->state == NGX_XMPP_ST_CLOSED) {
-        return NGX_ERROR;
-    }
-
-    /*
-     * What the socket would take is no backlog, and a packet by itself is
-     * none either: escaping may make it longer than xmpp_max_stanza.
-     */
-
-    if (ngx_xmpp_tcp_relieve(st, pkt->len, st->conf->output_queue) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (st->out_size && st->out_size + pkt->len > st->conf->output_queue) {
-        ngx_log_error(NGX_LOG_INFO, st->nginx->connection->log, 0,
-                      "client does not read: %uz bytes are waiting for it",
-                      st->out_size);
-
-        st->reason = &ngx_xmpp_tcp_overflow;
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
-        return NGX_ERROR;
-    }
-
-    return ngx_xmpp_tcp_queue(st, pkt);
-}
-
-
-static ngx_uint_t
-ngx_xmpp_tcp_room(ngx_xmpp_stream_t *st, size_t len)
-{
-    size_t  max;
-
-    max = st->conf->output_queue / 2;
-
-    return st->state != NGX_XMPP_ST_CLOSED
-           && ngx_xmpp_tcp_relieve(st, len, max) == NGX_OK
-           && (st->out_size == 0 || st->out_size + len <= max);
-}
-
-
-/* more than max would wait: the socket gets what it takes; NGX_ERROR: closed */
-
-static ngx_int_t
-ngx_xmpp_tcp_relieve(ngx_xmpp_stream_t *st, size_t len, size_t max)
-{
-    if (st->out_size + len > max
-        && st->nginx->connection->write->ready
-        && ngx_xmpp_tcp_flush(st) == NGX_ERROR)
-    {
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_xmpp_tcp_queue(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
-{
-    ngx_xmpp_out_t     *out;
-    ngx_xmpp_worker_t  *w;
-
-    w = st->worker;
-
-    out = w->free_out;
-
-    if (out) {
-        w->free_out = out->next;
-
-    } else {
-        out = ngx_alloc(sizeof(ngx_xmpp_out_t), w->log);
-        if (out == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    pkt->refs++;
-    out->packet = pkt;
-    out->next = NULL;
-
-    *st->last_out = out;
-    st->last_out = &out->next;
-    st->out_size += pkt->len;
-    w->stats->gauges.output += pkt->len;
-
-    /* a full socket calls the write handler by itself */
-
-    if (!st->is_dirty && st->nginx->connection->write->ready) {
-        st->is_dirty = 1;
-        ngx_queue_insert_tail(&w->dirty, &st->dirty);
-        ngx_xmpp_worker_post(w);
-    }
-
-    return NGX_OK;
-}
-
-
-void
-ngx_xmpp_tcp_write_handler(ngx_event_t *wev)
-{
-    ngx_connection_t      *c;
-    ngx_xmpp_stream_t     *st;
+    u_char                *start;
+    ngx_int_t              rc;
     ngx_stream_session_t  *s;
 
-    c = wev->data;
-    s = c->data;
-    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
+    rc = NGX_OK;
+    start = *pos;
 
-    if (wev->timedout) {
-        wev->timedout = 0;
-
-        ngx_log_error(NGX_LOG_INFO, c->log, NGX_ETIMEDOUT,
-                      "client did not read in time");
-
-        if (st->reason == NULL) {
-            st->reason = &ngx_xmpp_tcp_timeout;
-        }
-
-        ngx_xmpp_tcp_discard(st);
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
-        return;
+    while (rc == NGX_OK && *pos < last) {
+        rc = ngx_xmpp_stream_feed(st, pos, last);
     }
 
-    if (st->state == NGX_XMPP_ST_CLOSED) {
-        ngx_xmpp_tcp_finish(st);
-        return;
+    s = st->nginx;
+    s->received += *pos - start;
+
+    if (rc == NGX_DECLINED) {
+        return NGX_OK;
     }
 
-    switch (ngx_xmpp_tcp_flush(st)) {
-
-    case NGX_OK:
-        if (st->securing) {
-            ngx_xmpp_tls_start(st);
-        }
-
-        return;
-
-    case NGX_AGAIN:
-        return;
-
-    default:
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+    if (rc != NGX_DONE || !st->securing) {
+        return rc;
     }
+
+    /* RFC 6120, 5.4.3.3: only white space may follow <starttls/> */
+
+    while (*pos < last
+           && (**pos == ' ' || **pos == LF || **pos == CR || **pos == '\t'))
+    {
+        (*pos)++;
+    }
+
+    if (*pos == last) {
+        ngx_xmpp_tls_proceed(st);
+        return NGX_DONE;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
+                  "client sent data behind <starttls/>");
+
+    st->securing = 0;
+    ngx_xmpp_socket_close(st, NGX_XMPP_SE_POLICY_VIOLATION, NULL);
+
+    return NGX_DONE;
 }
 
 
-ngx_int_t
-ngx_xmpp_tcp_flush(ngx_xmpp_stream_t *st)
+/* RFC 6120, 4.9.1.2: a header of ours comes before any error */
+
+static ngx_int_t
+ngx_xmpp_tcp_last_words(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
+    const char *text)
 {
-    u_char            *buf;
-    size_t             size;
-    ssize_t            n;
-    ngx_connection_t  *c;
+    u_char             *p;
+    size_t              len;
+    ngx_int_t           rc;
+    ngx_xmpp_packet_t  *pkt;
 
-    c = st->nginx->connection;
-
-    while (st->out) {
-
-        size = ngx_xmpp_tcp_gather(st, &buf);
-
-        n = c->send(c, buf, size);
-
-        if (n == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (n > 0) {
-            st->worker->stats->counters.bytes[NGX_XMPP_STATS_SENT] += n;
-        }
-
-        if (n == NGX_AGAIN || n == 0) {
-            if (!c->write->timer_set) {
-                ngx_add_timer(c->write, st->conf->send_timeout);
-            }
-
-            return (ngx_handle_write_event(c->write, 0) == NGX_OK)
-                   ? NGX_AGAIN : NGX_ERROR;
-        }
-
-        ngx_xmpp_tcp_sent(st, n);
-
-        /* it reads, if slowly: the clock starts anew */
-
-        if (c->write->timer_set) {
-            ngx_del_timer(c->write);
-        }
+    if (!st->opened && ngx_xmpp_tcp_open(st) != NGX_OK) {
+        return NGX_ERROR;
     }
 
-    if (st->written) {
-        ngx_xmpp_tcp_written(st);
+    len = ngx_xmpp_stream_error_write(NULL, error, text);
+
+    pkt = ngx_xmpp_packet_alloc(st->worker->log,
+                                sizeof("<stream:error></stream:error>"
+                                       "</stream:stream>") - 1 + len);
+    if (pkt == NULL) {
+        return NGX_ERROR;
     }
 
-    return NGX_OK;
-}
+    p = pkt->data;
 
-
-/* the socket has taken all: whoever waits for that is told, once */
-
-static void
-ngx_xmpp_tcp_written(ngx_xmpp_stream_t *st)
-{
-    void  (*written)(ngx_xmpp_session_t *xs);
-
-    written = st->written;
-    st->written = NULL;
-
-    if (st->session && st->state != NGX_XMPP_ST_CLOSED) {
-        written(st->session);
-    }
-}
-
-
-/* the next bytes to write: one big packet as it is, or many small ones */
-
-static size_t
-ngx_xmpp_tcp_gather(ngx_xmpp_stream_t *st, u_char **buf)
-{
-    u_char          *p, *from;
-    size_t           len, room, offset;
-    ngx_xmpp_out_t  *out;
-
-    out = st->out;
-    len = out->packet->len - st->out_sent;
-
-    if (out->next == NULL || len >= NGX_XMPP_TCP_BUFFER) {
-        *buf = out->packet->data + st->out_sent;
-        return len;
+    if (len) {
+        p = ngx_cpymem(p, "<stream:error>", sizeof("<stream:error>") - 1);
+        (void) ngx_xmpp_stream_error_write(p, error, text);
+        p = ngx_cpymem(p + len, "</stream:error>",
+                       sizeof("</stream:error>") - 1);
     }
 
-    p = st->worker->send;
-    room = NGX_XMPP_TCP_BUFFER;
-    offset = st->out_sent;
+    p = ngx_cpymem(p, "</stream:stream>", sizeof("</stream:stream>") - 1);
+    pkt->len = p - pkt->data;
 
-    for ( /* void */ ; out && room; out = out->next) {
-        from = out->packet->data + offset;
-        len = ngx_min(out->packet->len - offset, room);
+    rc = ngx_xmpp_socket_queue(st, pkt);
 
-        p = ngx_cpymem(p, from, len);
-        room -= len;
-        offset = 0;
-    }
+    ngx_xmpp_packet_release(pkt);
 
-    *buf = st->worker->send;
-
-    return NGX_XMPP_TCP_BUFFER - room;
-}
-
-
-static void
-ngx_xmpp_tcp_sent(ngx_xmpp_stream_t *st, size_t n)
-{
-    size_t           len;
-    ngx_xmpp_out_t  *out;
-
-    st->out_size -= n;
-    st->worker->stats->gauges.output -= n;
-
-    while (n) {
-        out = st->out;
-        len = out->packet->len - st->out_sent;
-
-        if (n < len) {
-            st->out_sent += n;
-            return;
-        }
-
-        n -= len;
-        st->out_sent = 0;
-
-        st->out = out->next;
-        if (st->out == NULL) {
-            st->last_out = &st->out;
-        }
-
-        ngx_xmpp_packet_release(out->packet);
-        out->next = st->worker->free_out;
-        st->worker->free_out = out;
-    }
-}
-
-
-void
-ngx_xmpp_tcp_discard(ngx_xmpp_stream_t *st)
-{
-    /* the inbox keeps what goes here, for another session */
-
-    if (st->session) {
-        ngx_xmpp_inbox_discard(st->session);
-    }
-
-    if (st->out_size) {
-        ngx_xmpp_tcp_sent(st, st->out_size);
-    }
+    return rc;
 }

@@ -7,44 +7,18 @@
 #define _NGX_XMPP_TCP_H_INCLUDED_
 
 
-#include "ngx_xmpp_stream.h"
+#include "ngx_xmpp_socket.h"
 
 
-extern const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport;
-extern ngx_module_t                ngx_xmpp_c2s_module;
+extern ngx_module_t  ngx_xmpp_c2s_module;
 
 
-/* nginx's event handlers of a stream's connection */
-void ngx_xmpp_tcp_read_handler(ngx_event_t *rev);
-void ngx_xmpp_tcp_write_handler(ngx_event_t *wev);
-
-/* sets the read timer to when the client must be authenticated */
-void ngx_xmpp_tcp_deadline(ngx_xmpp_stream_t *st);
+/* a stream in a session of nginx's; NULL: no memory */
+ngx_xmpp_stream_t *ngx_xmpp_tcp_create(ngx_stream_session_t *s,
+    ngx_xmpp_worker_t *w, ngx_xmpp_srv_conf_t *conf);
 
 /* takes the connection over: handlers, deadline, bytes read ahead */
 void ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st);
-
-/*
- * Writes what is queued.  NGX_OK: all; NGX_AGAIN: the socket is full, the
- * write handler goes on; NGX_ERROR: the client is gone.
- */
-ngx_int_t ngx_xmpp_tcp_flush(ngx_xmpp_stream_t *st);
-
-/* queues bytes without limit, for the last words of a stream */
-ngx_int_t ngx_xmpp_tcp_queue(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt);
-
-/* what is queued will never be read */
-void ngx_xmpp_tcp_discard(ngx_xmpp_stream_t *st);
-
-/* goes on with closing: last words, FIN, the peer's end; st may be gone */
-void ngx_xmpp_tcp_finish(ngx_xmpp_stream_t *st);
-
-/* closes: see ngx_xmpp_transport_t */
-void ngx_xmpp_tcp_close(ngx_xmpp_stream_t *st, ngx_xmpp_stream_error_e error,
-    const char *text);
-
-/* our stream header; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_xmpp_tcp_open(ngx_xmpp_stream_t *st);
 
 /* TLS: <proceed/>, the switch (posted work, when that was written), its end */
 void ngx_xmpp_tls_proceed(ngx_xmpp_stream_t *st);
@@ -62,7 +36,8 @@ ngx_int_t ngx_xmpp_tls_wait_init(ngx_conf_t *cf);
  */
 void ngx_xmpp_tls_reusable(ngx_connection_t *c, ngx_atomic_uint_t number);
 
-/* names of the client's certificate: see ngx_xmpp_transport_t */
+/* the client's certificate: see ngx_xmpp_transport_t */
+ngx_int_t ngx_xmpp_tls_serves(ngx_xmpp_stream_t *st, ngx_xmpp_host_t *h);
 ngx_int_t ngx_xmpp_tls_names(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
     ngx_uint_t kinds, ngx_array_t *names);
 

@@ -124,16 +124,16 @@ ngx_xmpp_tls_proceed(ngx_xmpp_stream_t *st)
                                (u_char *) NGX_XMPP_TLS_PROCEED,
                                sizeof(NGX_XMPP_TLS_PROCEED) - 1);
     if (pkt == NULL) {
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+        ngx_xmpp_socket_close(st, NGX_XMPP_SE_DROP, NULL);
         return;
     }
 
-    rc = ngx_xmpp_tcp_queue(st, pkt);
+    rc = ngx_xmpp_socket_queue(st, pkt);
 
     ngx_xmpp_packet_release(pkt);
 
     if (rc != NGX_OK) {
-        ngx_xmpp_tcp_close(st, NGX_XMPP_SE_DROP, NULL);
+        ngx_xmpp_socket_close(st, NGX_XMPP_SE_DROP, NULL);
     }
 }
 
@@ -201,7 +201,7 @@ ngx_xmpp_tls_start(ngx_xmpp_stream_t *st)
     if (st->handshaking && c->read->timer_set
         && (ngx_msec_int_t) (c->read->timer.key - deadline) > 0)
     {
-        ngx_xmpp_tcp_deadline(st);
+        ngx_xmpp_socket_deadline(st);
     }
 
     ngx_xmpp_tls_reusable(c, c->number);
@@ -221,7 +221,7 @@ ngx_xmpp_tls_spaces(ngx_xmpp_stream_t *st)
     ssize_t            n;
     ngx_connection_t  *c;
 
-    c = st->nginx->connection;
+    c = st->connection;
     p = st->worker->recv;
 
     for ( ;; ) {
@@ -284,9 +284,9 @@ ngx_xmpp_tls_secured(ngx_xmpp_stream_t *st)
 
         /* at once: close() has posted the stream, and there is one end */
 
-        st->nginx->connection->ssl->no_wait_shutdown = 1;
+        st->connection->ssl->no_wait_shutdown = 1;
 
-        ngx_stream_finalize_session(st->nginx, NGX_STREAM_OK);
+        st->transport->finalize(st, NGX_STREAM_OK);
         return;
     }
 

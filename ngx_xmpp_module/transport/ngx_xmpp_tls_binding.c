@@ -39,7 +39,7 @@ ngx_xmpp_tls_binding(ngx_xmpp_stream_t *st, ngx_xmpp_binding_e type,
 {
     ngx_connection_t  *c;
 
-    c = st->nginx->connection;
+    c = st->connection;
 
     if (c->ssl == NULL) {
         return 0;
@@ -97,13 +97,15 @@ static size_t
 ngx_xmpp_tls_end_point(ngx_xmpp_stream_t *st, ngx_ssl_conn_t *ssl_conn,
     u_char *buf)
 {
-    int                   nid;
-    X509                 *cert;
-    unsigned int          len;
-    const EVP_MD         *md;
-    ngx_xmpp_ssl_conf_t  *sslcf;
+    int                    nid;
+    X509                  *cert;
+    unsigned int           len;
+    const EVP_MD          *md;
+    ngx_xmpp_ssl_conf_t   *sslcf;
+    ngx_stream_session_t  *s;
 
-    sslcf = ngx_stream_get_module_srv_conf(st->nginx, ngx_stream_ssl_module);
+    s = st->nginx;
+    sslcf = ngx_stream_get_module_srv_conf(s, ngx_stream_ssl_module);
 
     if (SSL_session_reused(ssl_conn)
         && (sslcf->certificates == NULL || sslcf->certificates->nelts > 1))

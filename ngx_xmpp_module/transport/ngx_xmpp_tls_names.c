@@ -39,7 +39,7 @@ ngx_xmpp_tls_names(ngx_xmpp_stream_t *st, ngx_pool_t *pool, ngx_uint_t kinds,
         return NGX_OK;
     }
 
-    cert = SSL_get_peer_certificate(st->nginx->connection->ssl->connection);
+    cert = SSL_get_peer_certificate(st->connection->ssl->connection);
     if (cert == NULL) {
         return NGX_OK;
     }
@@ -61,20 +61,60 @@ ngx_xmpp_tls_names(ngx_xmpp_stream_t *st, ngx_pool_t *pool, ngx_uint_t kinds,
 }
 
 
+/*
+ * Whether the host of the header asks for a certificate of the client that
+ * nobody has looked at: direct TLS was for another host, or for none; or nginx
+ * did not notice that SNI has changed the server, which happens when the
+ * handshake ends within its first call.
+ */
+
+ngx_int_t
+ngx_xmpp_tls_serves(ngx_xmpp_stream_t *st, ngx_xmpp_host_t *h)
+{
+    ngx_str_t              result;
+    ngx_connection_t      *c;
+    ngx_xmpp_ssl_conf_t   *sslcf;
+    ngx_stream_session_t  *s;
+
+    c = st->connection;
+    s = st->nginx;
+    sslcf = ngx_xmpp_host_conf(h, ngx_stream_ssl_module);
+
+    if (c->ssl == NULL || sslcf->verify != 1) {
+        return NGX_OK;
+    }
+
+    if (s->srv_conf == h->ctx->srv_conf
+        && ngx_ssl_get_client_verify(c, st->pool, &result) == NGX_OK
+        && result.len == sizeof("SUCCESS") - 1)
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, c->log, 0,
+                  "client has shown no valid certificate for \"%V\"",
+                  &h->name);
+
+    return NGX_DECLINED;
+}
+
+
 /* whether nginx has verified a certificate for the stream's very host */
 
 static ngx_uint_t
 ngx_xmpp_tls_verified(ngx_xmpp_stream_t *st, ngx_pool_t *pool)
 {
-    ngx_str_t             result;
-    ngx_connection_t     *c;
-    ngx_xmpp_ssl_conf_t  *sslcf;
+    ngx_str_t              result;
+    ngx_connection_t      *c;
+    ngx_xmpp_ssl_conf_t   *sslcf;
+    ngx_stream_session_t  *s;
 
-    c = st->nginx->connection;
+    c = st->connection;
+    s = st->nginx;
 
     /* by SNI or STARTTLS; a listener's own configuration is nobody's */
 
-    if (c->ssl == NULL || st->nginx->srv_conf != st->host->ctx->srv_conf) {
+    if (c->ssl == NULL || s->srv_conf != st->host->ctx->srv_conf) {
         return 0;
     }
 

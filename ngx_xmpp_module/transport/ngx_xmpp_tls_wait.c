@@ -4,7 +4,7 @@
  *
  *     direct TLS: no byte yet      we wait here, before nginx's SSL phase
  *     a handshake under way        nginx's handlers, called through ours
- *     a stream, until SASL's end   ngx_xmpp_tcp_read_handler()
+ *     a stream, until SASL's end   ngx_xmpp_socket_read()
  *
  * nginx asks a connection to go by calling its read handler with c->close
  * set; its own SSL handlers do not look at that, so ours stand before them.
