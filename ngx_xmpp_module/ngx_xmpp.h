@@ -696,7 +696,17 @@ ngx_msec_t ngx_xmpp_idle_check(ngx_xmpp_stream_t *st);
 
 void ngx_xmpp_log_state(ngx_xmpp_stream_t *st, ngx_uint_t state);
 u_char *ngx_xmpp_log_stream(ngx_xmpp_stream_t *st, u_char *buf, size_t len);
-ngx_int_t ngx_xmpp_variables_add(ngx_conf_t *cf);
+
+typedef struct {
+    ngx_str_t                   name;
+    uintptr_t                   data;
+} ngx_xmpp_variable_t;
+
+extern ngx_xmpp_variable_t      ngx_xmpp_variables[];
+
+ngx_int_t ngx_xmpp_variables_value(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_variable_value_t *v, uintptr_t data);
+void ngx_xmpp_variables_set(ngx_variable_value_t *v, ngx_str_t *value);
 
 
 /* packets and answers; ends of sessions, presence to contacts; block lists;

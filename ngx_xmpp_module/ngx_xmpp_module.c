@@ -275,7 +275,7 @@ static ngx_command_t  ngx_xmpp_commands[] = {
 
 
 static ngx_stream_module_t  ngx_xmpp_module_ctx = {
-    ngx_xmpp_variables_add,                /* preconfiguration */
+    NULL,                                  /* preconfiguration */
     ngx_xmpp_postconfiguration,            /* postconfiguration */
 
     ngx_xmpp_create_main_conf,             /* create main configuration */

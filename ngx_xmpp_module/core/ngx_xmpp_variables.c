@@ -1,6 +1,7 @@
 /*
- * Variables of nginx's stream{}: who a connection was, what it did and how
- * it ended, for log_format, access_log, map and all that takes a variable.
+ * Variables of nginx: who a connection was, what it did and how it ended, for
+ * log_format, access_log, map and all that takes a variable.  The transports
+ * give them to nginx: those of stream{} and those of http{} have one shape.
  *
  * A value is made when somebody asks, as a rule once, when the session is
  * logged: until then a stanza costs the increment of a counter.  What nginx
@@ -16,53 +17,40 @@
 #include "ngx_xmpp.h"
 
 
-#define ngx_xmpp_variable(name, handler, data)                                \
-    { ngx_string(name), NULL, handler, data, NGX_STREAM_VAR_NOCACHEABLE, 0 }
-
-
-static ngx_int_t ngx_xmpp_variables_jid(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_xmpp_variables_text(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_xmpp_variables_host(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data);
-static ngx_int_t ngx_xmpp_variables_stanzas(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data);
-static void ngx_xmpp_variables_set(ngx_stream_variable_value_t *v,
-    ngx_str_t *value);
+#define ngx_xmpp_variable(name, kind)                                         \
+    { ngx_string(name), NGX_XMPP_VARIABLES_##kind }
 
 
 typedef enum {
-    NGX_XMPP_VARIABLES_RESOURCE = 0,
+    NGX_XMPP_VARIABLES_JID = 0,
+    NGX_XMPP_VARIABLES_RESOURCE,
+    NGX_XMPP_VARIABLES_HOST,
     NGX_XMPP_VARIABLES_MECHANISM,
     NGX_XMPP_VARIABLES_TLS,
-    NGX_XMPP_VARIABLES_CLOSE
-} ngx_xmpp_variables_text_e;
+    NGX_XMPP_VARIABLES_CLOSE,
+    NGX_XMPP_VARIABLES_RECEIVED,
+    NGX_XMPP_VARIABLES_SENT
+} ngx_xmpp_variables_e;
 
 
-static ngx_stream_variable_t  ngx_xmpp_variables[] = {
+static ngx_int_t ngx_xmpp_variables_jid(ngx_xmpp_stream_t *st,
+    ngx_pool_t *pool, ngx_variable_value_t *v);
+static void ngx_xmpp_variables_resource(ngx_xmpp_stream_t *st,
+    ngx_variable_value_t *v);
+static ngx_int_t ngx_xmpp_variables_number(ngx_pool_t *pool, uint64_t n,
+    ngx_variable_value_t *v);
 
-    ngx_xmpp_variable("xmpp_jid", ngx_xmpp_variables_jid, 0),
 
-    ngx_xmpp_variable("xmpp_resource", ngx_xmpp_variables_text,
-                      NGX_XMPP_VARIABLES_RESOURCE),
-
-    ngx_xmpp_variable("xmpp_host", ngx_xmpp_variables_host, 0),
-
-    ngx_xmpp_variable("xmpp_mechanism", ngx_xmpp_variables_text,
-                      NGX_XMPP_VARIABLES_MECHANISM),
-
-    ngx_xmpp_variable("xmpp_tls", ngx_xmpp_variables_text,
-                      NGX_XMPP_VARIABLES_TLS),
-
-    ngx_xmpp_variable("xmpp_close", ngx_xmpp_variables_text,
-                      NGX_XMPP_VARIABLES_CLOSE),
-
-    ngx_xmpp_variable("xmpp_stanzas_received", ngx_xmpp_variables_stanzas, 0),
-
-    ngx_xmpp_variable("xmpp_stanzas_sent", ngx_xmpp_variables_stanzas, 1),
-
-      ngx_stream_null_variable
+ngx_xmpp_variable_t  ngx_xmpp_variables[] = {
+    ngx_xmpp_variable("xmpp_jid", JID),
+    ngx_xmpp_variable("xmpp_resource", RESOURCE),
+    ngx_xmpp_variable("xmpp_host", HOST),
+    ngx_xmpp_variable("xmpp_mechanism", MECHANISM),
+    ngx_xmpp_variable("xmpp_tls", TLS),
+    ngx_xmpp_variable("xmpp_close", CLOSE),
+    ngx_xmpp_variable("xmpp_stanzas_received", RECEIVED),
+    ngx_xmpp_variable("xmpp_stanzas_sent", SENT),
+    { ngx_null_string, 0 }
 };
 
 
@@ -76,21 +64,69 @@ static ngx_str_t  ngx_xmpp_variables_tls[] = {
 static ngx_str_t  ngx_xmpp_variables_handshake = ngx_string("handshake");
 
 
-/* for the core's preconfiguration; NGX_OK or NGX_ERROR (no memory) */
+/*
+ * The value of ngx_xmpp_variables[] with this data, for a stream or for none
+ * (NULL).  What is made for it is from pool.  NGX_OK or NGX_ERROR.
+ */
 
 ngx_int_t
-ngx_xmpp_variables_add(ngx_conf_t *cf)
+ngx_xmpp_variables_value(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_variable_value_t *v, uintptr_t data)
 {
-    ngx_stream_variable_t  *var, *v;
+    v->not_found = 1;
 
-    for (v = ngx_xmpp_variables; v->name.len; v++) {
-        var = ngx_stream_add_variable(cf, &v->name, v->flags);
-        if (var == NULL) {
-            return NGX_ERROR;
+    if (st == NULL) {
+        return NGX_OK;
+    }
+
+    switch (data) {
+
+    case NGX_XMPP_VARIABLES_JID:
+        return ngx_xmpp_variables_jid(st, pool, v);
+
+    case NGX_XMPP_VARIABLES_RESOURCE:
+        ngx_xmpp_variables_resource(st, v);
+        break;
+
+    case NGX_XMPP_VARIABLES_HOST:
+        if (st->host) {
+            ngx_xmpp_variables_set(v, &st->host->name);
         }
 
-        var->get_handler = v->get_handler;
-        var->data = v->data;
+        break;
+
+    case NGX_XMPP_VARIABLES_MECHANISM:
+        if (st->mechanism) {
+            ngx_xmpp_variables_set(v, st->mechanism);
+        }
+
+        break;
+
+    case NGX_XMPP_VARIABLES_TLS:
+        ngx_xmpp_variables_set(v, &ngx_xmpp_variables_tls[st->starttls
+                                                          ? 2 : st->tls]);
+        break;
+
+    case NGX_XMPP_VARIABLES_CLOSE:
+        if (st->reason) {
+            ngx_xmpp_variables_set(v, st->reason);
+
+        } else if (st->handshaking) {
+
+            /* then nginx has ended it, which has TLS in its hands */
+
+            ngx_xmpp_variables_set(v, &ngx_xmpp_variables_handshake);
+        }
+
+        break;
+
+    case NGX_XMPP_VARIABLES_RECEIVED:
+        return ngx_xmpp_variables_number(pool, st->session
+                                               ? st->session->counter
+                                               : st->stanzas_received, v);
+
+    default: /* NGX_XMPP_VARIABLES_SENT */
+        return ngx_xmpp_variables_number(pool, st->stanzas_sent, v);
     }
 
     return NGX_OK;
@@ -100,17 +136,12 @@ ngx_xmpp_variables_add(ngx_conf_t *cf)
 /* the full JID of a bound resource, the bare one of who is authenticated */
 
 static ngx_int_t
-ngx_xmpp_variables_jid(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data)
+ngx_xmpp_variables_jid(ngx_xmpp_stream_t *st, ngx_pool_t *pool,
+    ngx_variable_value_t *v)
 {
-    ngx_str_t           jid;
-    ngx_xmpp_stream_t  *st;
+    ngx_str_t  jid;
 
-    v->not_found = 1;
-
-    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
-
-    if (st == NULL || st->user.len == 0) {
+    if (st->user.len == 0) {
         return NGX_OK;
     }
 
@@ -125,7 +156,7 @@ ngx_xmpp_variables_jid(ngx_stream_session_t *s,
     }
 
     jid.len = st->user.len + 1 + st->host->name.len;
-    jid.data = ngx_pnalloc(s->connection->pool, jid.len);
+    jid.data = ngx_pnalloc(pool, jid.len);
     if (jid.data == NULL) {
         return NGX_ERROR;
     }
@@ -137,122 +168,36 @@ ngx_xmpp_variables_jid(ngx_stream_session_t *s,
 }
 
 
-static ngx_int_t
-ngx_xmpp_variables_text(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data)
+static void
+ngx_xmpp_variables_resource(ngx_xmpp_stream_t *st, ngx_variable_value_t *v)
 {
-    u_char             *p;
-    ngx_str_t          *value, resource;
-    ngx_xmpp_stream_t  *st;
+    u_char     *p;
+    ngx_str_t   resource;
 
-    v->not_found = 1;
-
-    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
-
-    if (st == NULL) {
-        return NGX_OK;
+    if (st->session && st->session->epoch) {
+        ngx_xmpp_variables_set(v, &st->session->jid.resource);
+        return;
     }
 
-    switch (data) {
+    /* RFC 7622, 3.1: what follows the first slash */
 
-    case NGX_XMPP_VARIABLES_RESOURCE:
-        if (st->session && st->session->epoch) {
-            value = &st->session->jid.resource;
-            break;
-        }
+    p = ngx_strlchr(st->jid.data, st->jid.data + st->jid.len, '/');
 
-        /* RFC 7622, 3.1: what follows the first slash */
-
-        p = ngx_strlchr(st->jid.data, st->jid.data + st->jid.len, '/');
-        if (p == NULL) {
-            return NGX_OK;
-        }
-
+    if (p) {
         resource.data = p + 1;
         resource.len = st->jid.data + st->jid.len - resource.data;
-        value = &resource;
-        break;
-
-    case NGX_XMPP_VARIABLES_MECHANISM:
-        value = st->mechanism;
-        break;
-
-    case NGX_XMPP_VARIABLES_TLS:
-        value = &ngx_xmpp_variables_tls[st->starttls ? 2 : st->tls];
-        break;
-
-    default: /* NGX_XMPP_VARIABLES_CLOSE */
-        value = st->reason;
-
-        /* then nginx has ended it, which has TLS in its hands */
-
-        if (value == NULL && st->handshaking) {
-            value = &ngx_xmpp_variables_handshake;
-        }
+        ngx_xmpp_variables_set(v, &resource);
     }
-
-    if (value) {
-        ngx_xmpp_variables_set(v, value);
-    }
-
-    return NGX_OK;
-}
-
-
-/*
- * The domain that the header named; before it, the one that SNI did: so a
- * certificate's file may be named by it.
- */
-
-static ngx_int_t
-ngx_xmpp_variables_host(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data)
-{
-    ngx_xmpp_host_t      *h;
-    ngx_xmpp_stream_t    *st;
-    ngx_xmpp_srv_conf_t  *xscf;
-
-    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
-
-    if (st && st->host) {
-        h = st->host;
-
-    } else {
-        xscf = ngx_stream_get_module_srv_conf(s, ngx_xmpp_module);
-        h = xscf->host;
-    }
-
-    if (h == NULL) {
-        v->not_found = 1;
-        return NGX_OK;
-    }
-
-    ngx_xmpp_variables_set(v, &h->name);
-
-    return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_xmpp_variables_stanzas(ngx_stream_session_t *s,
-    ngx_stream_variable_value_t *v, uintptr_t data)
+ngx_xmpp_variables_number(ngx_pool_t *pool, uint64_t n,
+    ngx_variable_value_t *v)
 {
-    uint64_t            n;
-    ngx_str_t           value;
-    ngx_xmpp_stream_t  *st;
+    ngx_str_t  value;
 
-    v->not_found = 1;
-
-    st = ngx_stream_get_module_ctx(s, ngx_xmpp_module);
-
-    if (st == NULL) {
-        return NGX_OK;
-    }
-
-    n = data ? st->stanzas_sent
-        : st->session ? st->session->counter : st->stanzas_received;
-
-    value.data = ngx_pnalloc(s->connection->pool, NGX_INT64_LEN);
+    value.data = ngx_pnalloc(pool, NGX_INT64_LEN);
     if (value.data == NULL) {
         return NGX_ERROR;
     }
@@ -264,8 +209,8 @@ ngx_xmpp_variables_stanzas(ngx_stream_session_t *s,
 }
 
 
-static void
-ngx_xmpp_variables_set(ngx_stream_variable_value_t *v, ngx_str_t *value)
+void
+ngx_xmpp_variables_set(ngx_variable_value_t *v, ngx_str_t *value)
 {
     v->len = value->len;
     v->data = value->data;

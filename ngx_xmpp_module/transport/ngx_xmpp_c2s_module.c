@@ -92,6 +92,10 @@ static ngx_xmpp_feature_t  ngx_xmpp_c2s_feature = {
 static ngx_int_t
 ngx_xmpp_c2s_preconfiguration(ngx_conf_t *cf)
 {
+    if (ngx_xmpp_tcp_variables(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_xmpp_feature_add(cf, &ngx_xmpp_c2s_feature);
 }
 

@@ -20,6 +20,9 @@ ngx_xmpp_stream_t *ngx_xmpp_tcp_create(ngx_stream_session_t *s,
 /* takes the connection over: handlers, deadline, bytes read ahead */
 void ngx_xmpp_tcp_start(ngx_xmpp_stream_t *st);
 
+/* adds the variables of stream{}; NGX_OK or NGX_ERROR (no memory) */
+ngx_int_t ngx_xmpp_tcp_variables(ngx_conf_t *cf);
+
 /* TLS: <proceed/>, the switch (posted work, when that was written), its end */
 void ngx_xmpp_tls_proceed(ngx_xmpp_stream_t *st);
 void ngx_xmpp_tls_start(ngx_xmpp_stream_t *st);
