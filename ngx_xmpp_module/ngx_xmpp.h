@@ -186,6 +186,10 @@ struct ngx_xmpp_packet_s {
 struct ngx_xmpp_out_s {
     ngx_xmpp_packet_t          *packet;
     ngx_xmpp_out_t             *next;
+
+    uint32_t                    start;          /* so much of the packet; for */
+    unsigned                    len:31;         /* a stream's queue alone */
+    unsigned                    framed:1;       /* a frame's head before it */
 };
 
 
@@ -247,6 +251,8 @@ struct ngx_xmpp_worker_s {
     ngx_uint_t                  npools;
     ngx_xmpp_out_t             *free_out;
     ngx_xmpp_parser_spare_t     spare;          /* one context for all */
+    ngx_xmpp_parser_spare_t     spare_framed;   /* the same: see
+                                                   ngx_xmpp_parser_frame() */
 
     ngx_xmpp_stream_t          *input;          /* is being read, or NULL */
     ngx_xmpp_stanza_t          *batch;          /* its open one, or NULL */
@@ -320,6 +326,7 @@ typedef struct {
     ngx_msec_t                  heartbeat;
     ngx_stream_handler_pt       ssl_handler;    /* nginx's, of its phase */
     ngx_uint_t                  listeners;      /* servers of ours */
+    ngx_uint_t                  websockets;     /* locations of http{} */
     ngx_uint_t                  tls;            /* unsigned  tls:1; */
 
     ngx_thread_pool_t          *thread_pool;    /* for PBKDF2 */
@@ -418,6 +425,7 @@ struct ngx_xmpp_stream_s {
 
     unsigned                    attempts:8;     /* failed SASL */
     unsigned                    tls:1;
+    unsigned                    trusted:1;      /* no TLS here, but before */
     unsigned                    opened:1;       /* our header was sent */
     unsigned                    parked:1;       /* an element is in flight */
     unsigned                    is_dirty:1;
@@ -431,6 +439,10 @@ struct ngx_xmpp_stream_s {
     unsigned                    watched:1;      /* for being idle */
     unsigned                    probed:1;       /* a ping waits for bytes */
 };
+
+
+/* nobody between us and the client reads along */
+#define ngx_xmpp_stream_secure(st)      ((st)->tls || (st)->trusted)
 
 
 /* ---- sessions and accounts ---- */

@@ -29,6 +29,7 @@ static ngx_stream_conf_ctx_t *ngx_xmpp_server_ctx(ngx_conf_t *cf,
     ngx_xmpp_srv_conf_t *xscf);
 static ngx_int_t ngx_xmpp_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_xmpp_check_events(ngx_conf_t *cf);
+static ngx_int_t ngx_xmpp_init_module(ngx_cycle_t *cycle);
 static ngx_int_t ngx_xmpp_init_process(ngx_cycle_t *cycle);
 static void ngx_xmpp_exit_process(ngx_cycle_t *cycle);
 static char *ngx_xmpp_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -292,7 +293,7 @@ ngx_module_t  ngx_xmpp_module = {
     ngx_xmpp_commands,                     /* module directives */
     NGX_STREAM_MODULE,                     /* module type */
     NULL,                                  /* init master */
-    NULL,                                  /* init module */
+    ngx_xmpp_init_module,                  /* init module */
     ngx_xmpp_init_process,                 /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
@@ -727,6 +728,27 @@ ngx_xmpp_redis_sentinel_password_file(ngx_conf_t *cf, ngx_command_t *cmd,
     value = cf->args->elts;
 
     return ngx_xmpp_redis_conf_password(cf, &value[1], &xmcf->store.redis, 1);
+}
+
+
+/* all was read, http{}, too; what fails here would end the master */
+
+static ngx_int_t
+ngx_xmpp_init_module(ngx_cycle_t *cycle)
+{
+    ngx_xmpp_main_conf_t  *xmcf;
+
+    xmcf = ngx_stream_cycle_get_module_main_conf(cycle, ngx_xmpp_module);
+
+    if (xmcf && xmcf->hosts.nelts && xmcf->listeners == 0
+        && xmcf->websockets == 0)
+    {
+        ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+                      "\"xmpp_host\" is served by no listener: add "
+                      "a server with \"xmpp_c2s\" to the stream block");
+    }
+
+    return NGX_OK;
 }
 
 

@@ -208,7 +208,7 @@ sub check_syntax {
                    : $f->{NGX_CONF_1MORE}  ? qr/^ \w+ \.\.\.$/
                  : $f->{NGX_CONF_2MORE}  ? qr/^ \w+ \w+ \.\.\.$/
                    : %names                ? qr/./
-                   : qr/^ (?:string|file|time|size|number|address)$/;
+                   : qr/^ (?:string|file|time|size|number|address|uri)$/;
 
         bad($name, "syntax \"$arguments\"") unless $arguments =~ $wanted;
     });
@@ -303,6 +303,7 @@ sub default_of {
 
     return $d->{setter} eq 'ngx_conf_set_str_slot' ? undef : 'unknown'
         unless defined $value && $value ne '""';
+    return undef if $value eq 'NULL';
 
     ($value) = map { /^#define $value +(\d+)$/m } values %text
         if $value =~ /^NGX_XMPP_\w+$/ && !%names;

@@ -345,7 +345,8 @@ while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
 
     my $value = $default =~ /^`(.*)`$/ ? "$name $1" : "$name value";
 
-    next if $name =~ /^xmpp_(?:redis|host)$/;
+    next if $name =~ /^xmpp_(?:redis|host)$/
+            || $contexts =~ /`http`/;       # of its servers: by its own test
     $value = $name if $name eq 'xmpp_c2s';
     $value = "$name abuse xmpp:a" if $name eq 'xmpp_contact';
 

@@ -11,7 +11,8 @@
  * stream, which it does not touch then: when the timer fires the stamp is
  * looked at, and the timer set anew for what is left.  The answer needs no
  * handling: a result or an error with an id that nobody knows is dropped.  A
- * client with stream management is asked by <r/> (XEP-0198, 4).
+ * client with stream management is asked by <r/> (XEP-0198, 4), and one on
+ * WebSocket by a Ping frame (RFC 7395, 3.8).
  */
 
 
@@ -66,6 +67,9 @@ ngx_xmpp_idle_check(ngx_xmpp_stream_t *st)
 
     if (st->session->sm) {
         rc = ngx_xmpp_ack_probe(st->session);
+
+    } else if (st->transport->ping) {
+        rc = st->transport->ping(st);
 
     } else {
         rc = ngx_xmpp_idle_ping(st);

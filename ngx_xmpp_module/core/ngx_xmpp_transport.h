@@ -32,8 +32,12 @@ typedef enum {
 typedef struct {
     ngx_str_t                   name;
     ngx_xmpp_transport_e        kind;
+    ngx_uint_t                  framed;         /* unsigned  framed:1; each
+                                                   element is a message of its
+                                                   own (RFC 7395, 3.3) */
 
-    /* a stream header of ours: "<stream:stream ...>", "<open/>" */
+    /* a stream header of ours: "<stream:stream ...>", "<open/>"; NGX_DONE: it
+       has closed the stream instead */
     ngx_int_t                 (*open)(ngx_xmpp_stream_t *st);
 
     /* features and stream errors carry the stream prefix: e's children */
@@ -101,6 +105,10 @@ typedef struct {
                                     ngx_pool_t *pool,
                                     ngx_stream_complex_value_t *cv,
                                     ngx_str_t *value);
+
+    /* asks a client that was silent, who answers by any bytes; NULL: by a ping
+       of XMPP's own.  NGX_OK or NGX_ERROR: it closes */
+    ngx_int_t                 (*ping)(ngx_xmpp_stream_t *st);
 
     /* the connection goes back to nginx, with this status; st is gone */
     void                      (*finalize)(ngx_xmpp_stream_t *st,

@@ -166,6 +166,7 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     }
 
     ngx_xmpp_parser_spare(&w->spare);
+    ngx_xmpp_parser_spare(&w->spare_framed);
 }
 
 

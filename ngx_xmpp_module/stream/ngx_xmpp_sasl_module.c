@@ -329,7 +329,7 @@ ngx_xmpp_sasl_offered(ngx_xmpp_stream_t *st, ngx_xmpp_sasl_mechanism_t *m)
 {
     ngx_xmpp_sasl_conf_t  *conf;
 
-    if (!st->tls
+    if (!ngx_xmpp_stream_secure(st)
         && ((m->flags & NGX_XMPP_SASL_TLS)
             || st->conf->starttls == NGX_XMPP_STARTTLS_ONLY))
     {
@@ -396,7 +396,9 @@ ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st, ngx_str_t *name,
 
     *failure = NGX_XMPP_SASL_INVALID_MECHANISM;
 
-    if (!st->tls && st->conf->starttls == NGX_XMPP_STARTTLS_ONLY) {
+    if (!ngx_xmpp_stream_secure(st)
+        && st->conf->starttls == NGX_XMPP_STARTTLS_ONLY)
+    {
         *failure = NGX_XMPP_SASL_ENCRYPTION_REQUIRED;
         return NULL;
     }
@@ -415,7 +417,7 @@ ngx_xmpp_sasl_mechanism(ngx_xmpp_stream_t *st, ngx_str_t *name,
             return m;
         }
 
-        if ((m->flags & NGX_XMPP_SASL_TLS) && !st->tls) {
+        if ((m->flags & NGX_XMPP_SASL_TLS) && !ngx_xmpp_stream_secure(st)) {
             *failure = NGX_XMPP_SASL_ENCRYPTION_REQUIRED;
         }
 

@@ -24,12 +24,15 @@ static void ngx_xmpp_stream_pool_done(ngx_xmpp_stream_t *st);
 static void ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
+static ngx_int_t ngx_xmpp_stream_check_ns(ngx_xmpp_stream_t *st,
+    ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check_to(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_check_version(ngx_xmpp_xml_t *e);
 static ngx_int_t ngx_xmpp_stream_features(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_stream_element(ngx_xmpp_stream_t *st,
     ngx_xmpp_xml_t *e);
+static void ngx_xmpp_stream_frame(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e);
 static ngx_uint_t ngx_xmpp_stream_is_stanza(ngx_xmpp_xml_t *e);
 static void ngx_xmpp_stream_xml_error(ngx_xmpp_stream_t *st);
 
@@ -63,10 +66,15 @@ ngx_xmpp_stream_create(ngx_xmpp_worker_t *w, ngx_connection_t *c,
     st->deadline = ngx_current_msec + st->conf->auth_timeout;
 
     st->parser = ngx_xmpp_parser_create(c->pool, &st->conf->preauth,
-                                        &st->worker->spare,
+                                        transport->framed ? &w->spare_framed
+                                                          : &w->spare,
                                         ngx_xmpp_stream_pool, st);
     if (st->parser == NULL) {
         return NULL;
+    }
+
+    if (transport->framed) {
+        ngx_xmpp_parser_frame(st->parser);
     }
 
     cln->handler = ngx_xmpp_stream_cleanup;
@@ -273,8 +281,13 @@ ngx_xmpp_stream_feed(ngx_xmpp_stream_t *st, u_char **pos, u_char *last)
         break;
 
     case NGX_XMPP_XML_CLOSE:
-        /* RFC 6120, 4.4: answered in kind, then the socket closes */
-        st->transport->close(st, NGX_XMPP_SE_NONE, NULL);
+
+        /* RFC 6120, 4.4: answered in kind, then the socket closes; in a frame
+           it is an end tag without a start tag */
+
+        st->transport->close(st, st->transport->framed
+                                 ? NGX_XMPP_SE_NOT_WELL_FORMED
+                                 : NGX_XMPP_SE_NONE, NULL);
         return NGX_DONE;
 
     case NGX_XMPP_XML_ERROR:
@@ -318,7 +331,7 @@ ngx_xmpp_stream_limit(ngx_xmpp_stream_t *st, size_t n)
 static void
 ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 {
-    ngx_int_t  error;
+    ngx_int_t  rc, error;
 
     /* RFC 6120, 4.7.2: told back, if it is an address at all */
 
@@ -337,12 +350,16 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
     }
 
     ngx_xmpp_log_state(st, st->user.len ? NGX_XMPP_ST_AUTH
-                           : st->tls ? NGX_XMPP_ST_SECURE
-                                     : NGX_XMPP_ST_PLAIN);
+                           : ngx_xmpp_stream_secure(st) ? NGX_XMPP_ST_SECURE
+                                                        : NGX_XMPP_ST_PLAIN);
 
-    if (st->transport->open(st) != NGX_OK
-        || ngx_xmpp_stream_features(st) != NGX_OK)
-    {
+    rc = st->transport->open(st);
+
+    if (rc == NGX_OK) {
+        rc = ngx_xmpp_stream_features(st);
+    }
+
+    if (rc == NGX_ERROR) {
         st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
     }
 
@@ -355,7 +372,30 @@ ngx_xmpp_stream_header(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 static ngx_int_t
 ngx_xmpp_stream_check(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 {
-    ngx_int_t   error;
+    ngx_int_t  error;
+
+    error = st->transport->framed ? NGX_XMPP_SE_NONE
+                                  : ngx_xmpp_stream_check_ns(st, e);
+
+    if (error != NGX_XMPP_SE_NONE) {
+        return error;
+    }
+
+    /* the host first: an error is sent by the host that was meant */
+
+    error = ngx_xmpp_stream_check_to(st, e);
+
+    if (error != NGX_XMPP_SE_NONE) {
+        return error;
+    }
+
+    return ngx_xmpp_stream_check_version(e);
+}
+
+
+static ngx_int_t
+ngx_xmpp_stream_check_ns(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
+{
     ngx_str_t  *prefix, *ns;
 
     /* RFC 6120, 4.8.1 */
@@ -383,19 +423,8 @@ ngx_xmpp_stream_check(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
 
     ns = ngx_xmpp_parser_default_ns(st->parser);
 
-    if (!ngx_xmpp_str_eq(ns, &ngx_xmpp_ns_client)) {
-        return NGX_XMPP_SE_INVALID_NAMESPACE;
-    }
-
-    /* the host first: an error is sent by the host that was meant */
-
-    error = ngx_xmpp_stream_check_to(st, e);
-
-    if (error != NGX_XMPP_SE_NONE) {
-        return error;
-    }
-
-    return ngx_xmpp_stream_check_version(e);
+    return ngx_xmpp_str_eq(ns, &ngx_xmpp_ns_client)
+           ? NGX_XMPP_SE_NONE : NGX_XMPP_SE_INVALID_NAMESPACE;
 }
 
 
@@ -546,6 +575,15 @@ ngx_xmpp_stream_element(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         return (rc == NGX_AGAIN) ? NGX_AGAIN : NGX_OK;
     }
 
+    if (st->transport->framed
+        && (st->state == NGX_XMPP_ST_HEADER
+            || ngx_xmpp_str_eq(&e->ns, &ngx_xmpp_ns_framing)))
+    {
+        ngx_xmpp_stream_frame(st, e);
+        ngx_xmpp_stream_pool_done(st);
+        return NGX_OK;
+    }
+
     rc = NGX_DECLINED;
     row = st->host->nonzas.elts;
 
@@ -588,6 +626,52 @@ ngx_xmpp_stream_element(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
         st->transport->close(st, NGX_XMPP_SE_INTERNAL_SERVER_ERROR, NULL);
         return NGX_OK;
     }
+}
+
+
+/*
+ * RFC 7395, 3.3.1, 3.4: <open/> is the header, <close/> the end.  A stream is
+ * opened once, and once more when it has to be restarted (3.7).
+ */
+
+static void
+ngx_xmpp_stream_frame(ngx_xmpp_stream_t *st, ngx_xmpp_xml_t *e)
+{
+    ngx_str_t                *lang;
+    ngx_xmpp_stream_error_e   error;
+
+    if (ngx_xmpp_xml_is(e, "close", &ngx_xmpp_ns_framing)) {
+        st->transport->close(st, NGX_XMPP_SE_NONE, NULL);
+        return;
+    }
+
+    if (ngx_xmpp_xml_is(e, "open", &ngx_xmpp_ns_framing)
+        && st->state == NGX_XMPP_ST_HEADER)
+    {
+        lang = ngx_xmpp_xml_attr_ns(e, &ngx_xmpp_ns_xml, "lang");
+
+        if (lang == NULL
+            || ngx_xmpp_parser_set_lang(st->parser, lang) == NGX_OK)
+        {
+            ngx_xmpp_stream_header(st, e);
+            return;
+        }
+
+        error = NGX_XMPP_SE_POLICY_VIOLATION;
+
+    } else {
+
+        /* RFC 7395, 3.3.2: the headers are in no other namespace */
+
+        error = ngx_xmpp_str_eq(&e->ns, &ngx_xmpp_ns_framing)
+                ? NGX_XMPP_SE_BAD_FORMAT : NGX_XMPP_SE_INVALID_NAMESPACE;
+    }
+
+    ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
+                  "client sent a frame that is refused: %V",
+                  ngx_xmpp_stream_error_name(error));
+
+    st->transport->close(st, error, NULL);
 }
 
 

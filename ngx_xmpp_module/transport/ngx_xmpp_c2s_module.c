@@ -111,13 +111,6 @@ ngx_xmpp_c2s_postconfiguration(ngx_conf_t *cf)
     xmcf = ngx_stream_conf_get_module_main_conf(cf, ngx_xmpp_module);
 
     if (xmcf->listeners == 0) {
-
-        if (xmcf->hosts.nelts) {
-            ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                          "\"xmpp_host\" is served by no listener: add "
-                          "a server with \"xmpp_c2s\" to the stream block");
-        }
-
         return NGX_OK;
     }
 

@@ -34,14 +34,28 @@ ngx_int_t ngx_xmpp_socket_keep(ngx_xmpp_stream_t *st, u_char *pos,
  */
 ngx_int_t ngx_xmpp_socket_flush(ngx_xmpp_stream_t *st);
 
-/* queues bytes without limit, for the first and last words of a stream */
+/*
+ * Queues a packet without limit, for the first and last words of a stream: as
+ * the transport frames it, or (_raw) as it is.  NGX_OK or NGX_ERROR.
+ */
 ngx_int_t ngx_xmpp_socket_queue(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt);
+ngx_int_t ngx_xmpp_socket_queue_raw(ngx_xmpp_stream_t *st,
+    ngx_xmpp_packet_t *pkt);
+
+/* as send() of a transport, but as it is */
+ngx_int_t ngx_xmpp_socket_send_raw(ngx_xmpp_stream_t *st,
+    ngx_xmpp_packet_t *pkt);
 
 /* what is queued will never be read */
 void ngx_xmpp_socket_discard(ngx_xmpp_stream_t *st);
 
 /* goes on with closing: last words, FIN, the peer's end; st may be gone */
 void ngx_xmpp_socket_finish(ngx_xmpp_stream_t *st);
+
+
+/* the channel binding of a connection: see ngx_xmpp_transport_t */
+size_t ngx_xmpp_tls_bind(ngx_connection_t *c, ngx_array_t *certificates,
+    ngx_xmpp_binding_e type, u_char *buf);
 
 
 /* members of ngx_xmpp_transport_t */

@@ -9,10 +9,19 @@
 
 
 #include "ngx_xmpp_socket.h"
+#include "ngx_xmpp_frame.h"
 
 
+/* bytes before those of the packet */
+#define ngx_xmpp_socket_head(out)                                             \
+    ((out)->framed ? ngx_xmpp_frame_head_size((out)->len) : 0)
+
+
+static ngx_int_t ngx_xmpp_socket_admit(ngx_xmpp_stream_t *st, size_t len);
 static ngx_int_t ngx_xmpp_socket_relieve(ngx_xmpp_stream_t *st, size_t len,
     size_t max);
+static ngx_int_t ngx_xmpp_socket_put(ngx_xmpp_stream_t *st,
+    ngx_xmpp_packet_t *pkt, size_t start, size_t len, ngx_uint_t framed);
 static void ngx_xmpp_socket_written(ngx_xmpp_stream_t *st);
 static size_t ngx_xmpp_socket_gather(ngx_xmpp_stream_t *st, u_char **buf);
 static void ngx_xmpp_socket_sent(ngx_xmpp_stream_t *st, size_t n);
@@ -29,6 +38,24 @@ static ngx_str_t  ngx_xmpp_socket_overflow = ngx_string("overflow");
 ngx_int_t
 ngx_xmpp_socket_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
 {
+    return (ngx_xmpp_socket_admit(st, pkt->len) == NGX_OK)
+           ? ngx_xmpp_socket_queue(st, pkt) : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_xmpp_socket_send_raw(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
+{
+    return (ngx_xmpp_socket_admit(st, pkt->len) == NGX_OK)
+           ? ngx_xmpp_socket_queue_raw(st, pkt) : NGX_ERROR;
+}
+
+
+/* whether the queue takes so many bytes; NGX_OK or NGX_ERROR: it closes */
+
+static ngx_int_t
+ngx_xmpp_socket_admit(ngx_xmpp_stream_t *st, size_t len)
+{
     if (st->state == NGX_XMPP_ST_CLOSED) {
         return NGX_ERROR;
     }
@@ -38,13 +65,13 @@ ngx_xmpp_socket_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
      * none either: escaping may make it longer than xmpp_max_stanza.
      */
 
-    if (ngx_xmpp_socket_relieve(st, pkt->len, st->conf->output_queue)
+    if (ngx_xmpp_socket_relieve(st, len, st->conf->output_queue)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    if (st->out_size && st->out_size + pkt->len > st->conf->output_queue) {
+    if (st->out_size && st->out_size + len > st->conf->output_queue) {
         ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client does not read: %uz bytes are waiting for it",
                       st->out_size);
@@ -54,7 +81,7 @@ ngx_xmpp_socket_send(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
         return NGX_ERROR;
     }
 
-    return ngx_xmpp_socket_queue(st, pkt);
+    return NGX_OK;
 }
 
 
@@ -91,6 +118,58 @@ ngx_xmpp_socket_relieve(ngx_xmpp_stream_t *st, size_t len, size_t max)
 ngx_int_t
 ngx_xmpp_socket_queue(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
 {
+    u_char                 *start;
+    ngx_uint_t              n;
+    ngx_xmpp_xml_cursor_t   c;
+
+    if (!st->transport->framed) {
+        return ngx_xmpp_socket_queue_raw(st, pkt);
+    }
+
+    if (pkt->stanzas <= 1) {
+        return ngx_xmpp_socket_put(st, pkt, 0, pkt->len, 1);
+    }
+
+    /* RFC 7395, 3.3.3: one element in each message */
+
+    ngx_xmpp_xml_cursor_init(&c, pkt->data, pkt->len);
+
+    n = pkt->stanzas;
+    start = pkt->data;
+
+    while (n && ngx_xmpp_xml_cursor_next(&c) == NGX_OK) {
+
+        if (c.open) {
+            continue;
+        }
+
+        if (ngx_xmpp_socket_put(st, pkt, start - pkt->data, c.pos - start, 1)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        start = c.pos;
+        n--;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_xmpp_socket_queue_raw(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
+{
+    return ngx_xmpp_socket_put(st, pkt, 0, pkt->len, 0);
+}
+
+
+/* puts len bytes of a packet into the queue, with a reference of its own */
+
+static ngx_int_t
+ngx_xmpp_socket_put(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt,
+    size_t start, size_t len, ngx_uint_t framed)
+{
     ngx_xmpp_out_t     *out;
     ngx_xmpp_worker_t  *w;
 
@@ -111,11 +190,14 @@ ngx_xmpp_socket_queue(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt)
     pkt->refs++;
     out->packet = pkt;
     out->next = NULL;
+    out->start = start;
+    out->len = len;
+    out->framed = framed;
 
     *st->last_out = out;
     st->last_out = &out->next;
-    st->out_size += pkt->len;
-    w->stats->gauges.output += pkt->len;
+    st->out_size += ngx_xmpp_socket_head(out) + len;
+    w->stats->gauges.output += ngx_xmpp_socket_head(out) + len;
 
     /* a full socket calls the write handler by itself */
 
@@ -245,39 +327,56 @@ ngx_xmpp_socket_written(ngx_xmpp_stream_t *st)
 }
 
 
-/* the next bytes to write: one big packet as it is, or many small ones */
+/*
+ * The next bytes to write: what is left of one big packet, or of the last one,
+ * as it is; or many small ones, with the heads of their frames.
+ */
 
 static size_t
 ngx_xmpp_socket_gather(ngx_xmpp_stream_t *st, u_char **buf)
 {
-    u_char          *p, *from;
-    size_t           len, room, offset;
+    u_char          *p, *last, head[NGX_XMPP_FRAME_HEAD];
+    size_t           len, size, offset;
     ngx_xmpp_out_t  *out;
 
     out = st->out;
-    len = out->packet->len - st->out_sent;
+    size = ngx_xmpp_socket_head(out);
+    offset = st->out_sent;
 
-    if (out->next == NULL || len >= NGX_XMPP_SOCKET_BUFFER) {
-        *buf = out->packet->data + st->out_sent;
-        return len;
+    if (offset >= size) {
+        len = out->len - (offset - size);
+
+        if (out->next == NULL || len >= NGX_XMPP_SOCKET_BUFFER) {
+            *buf = out->packet->data + out->start + (offset - size);
+            return len;
+        }
     }
 
     p = st->worker->send;
-    room = NGX_XMPP_SOCKET_BUFFER;
-    offset = st->out_sent;
+    last = p + NGX_XMPP_SOCKET_BUFFER;
 
-    for ( /* void */ ; out && room; out = out->next) {
-        from = out->packet->data + offset;
-        len = ngx_min(out->packet->len - offset, room);
+    for ( /* void */ ; out && p < last; out = out->next) {
 
-        p = ngx_cpymem(p, from, len);
-        room -= len;
+        size = ngx_xmpp_socket_head(out);
+
+        if (offset < size) {
+            ngx_xmpp_frame_head(head, NGX_XMPP_FRAME_TEXT, out->len);
+
+            len = ngx_min(size - offset, (size_t) (last - p));
+            p = ngx_cpymem(p, head + offset, len);
+            offset += len;
+        }
+
+        offset -= ngx_min(size, offset);
+
+        len = ngx_min(out->len - offset, (size_t) (last - p));
+        p = ngx_cpymem(p, out->packet->data + out->start + offset, len);
         offset = 0;
     }
 
     *buf = st->worker->send;
 
-    return NGX_XMPP_SOCKET_BUFFER - room;
+    return p - st->worker->send;
 }
 
 
@@ -292,7 +391,7 @@ ngx_xmpp_socket_sent(ngx_xmpp_stream_t *st, size_t n)
 
     while (n) {
         out = st->out;
-        len = out->packet->len - st->out_sent;
+        len = ngx_xmpp_socket_head(out) + out->len - st->out_sent;
 
         if (n < len) {
             st->out_sent += n;

@@ -27,6 +27,7 @@ static u_char *ngx_xmpp_tcp_log_handler(ngx_log_t *log, u_char *buf,
 const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     ngx_string("tcp"),
     NGX_XMPP_TRANSPORT_TCP,
+    0,                                     /* framed */
     ngx_xmpp_tcp_open,
     ngx_xmpp_tcp_nonza,
     ngx_xmpp_socket_send,
@@ -43,6 +44,7 @@ const ngx_xmpp_transport_t  ngx_xmpp_tcp_transport = {
     ngx_xmpp_tcp_last_words,
     ngx_xmpp_tls_serves,
     ngx_xmpp_tcp_value,
+    NULL,                                  /* ping */
     ngx_xmpp_tcp_finalize,
     ngx_xmpp_tcp_read_handler,
     ngx_xmpp_tcp_write_handler

@@ -25,8 +25,8 @@
 
 
 static size_t ngx_xmpp_tls_exporter(ngx_ssl_conn_t *ssl_conn, u_char *buf);
-static size_t ngx_xmpp_tls_end_point(ngx_xmpp_stream_t *st,
-    ngx_ssl_conn_t *ssl_conn, u_char *buf);
+static size_t ngx_xmpp_tls_end_point(ngx_ssl_conn_t *ssl_conn,
+    ngx_array_t *certificates, u_char *buf);
 static size_t ngx_xmpp_tls_unique(ngx_ssl_conn_t *ssl_conn, u_char *buf);
 static ngx_uint_t ngx_xmpp_tls_is_unique(ngx_ssl_conn_t *ssl_conn);
 
@@ -37,10 +37,22 @@ size_t
 ngx_xmpp_tls_binding(ngx_xmpp_stream_t *st, ngx_xmpp_binding_e type,
     u_char *buf)
 {
-    ngx_connection_t  *c;
+    ngx_xmpp_ssl_conf_t   *sslcf;
+    ngx_stream_session_t  *s;
 
-    c = st->connection;
+    s = st->nginx;
+    sslcf = ngx_stream_get_module_srv_conf(s, ngx_stream_ssl_module);
 
+    return ngx_xmpp_tls_bind(st->connection, sslcf->certificates, type, buf);
+}
+
+
+/* certificates: those that the connection's server has, or NULL */
+
+size_t
+ngx_xmpp_tls_bind(ngx_connection_t *c, ngx_array_t *certificates,
+    ngx_xmpp_binding_e type, u_char *buf)
+{
     if (c->ssl == NULL) {
         return 0;
     }
@@ -51,7 +63,7 @@ ngx_xmpp_tls_binding(ngx_xmpp_stream_t *st, ngx_xmpp_binding_e type,
         return ngx_xmpp_tls_exporter(c->ssl->connection, buf);
 
     case NGX_XMPP_BINDING_END_POINT:
-        return ngx_xmpp_tls_end_point(st, c->ssl->connection, buf);
+        return ngx_xmpp_tls_end_point(c->ssl->connection, certificates, buf);
 
     default: /* NGX_XMPP_BINDING_UNIQUE */
         return ngx_xmpp_tls_unique(c->ssl->connection, buf);
@@ -94,21 +106,16 @@ ngx_xmpp_tls_exporter(ngx_ssl_conn_t *ssl_conn, u_char *buf)
  */
 
 static size_t
-ngx_xmpp_tls_end_point(ngx_xmpp_stream_t *st, ngx_ssl_conn_t *ssl_conn,
+ngx_xmpp_tls_end_point(ngx_ssl_conn_t *ssl_conn, ngx_array_t *certificates,
     u_char *buf)
 {
-    int                    nid;
-    X509                  *cert;
-    unsigned int           len;
-    const EVP_MD          *md;
-    ngx_xmpp_ssl_conf_t   *sslcf;
-    ngx_stream_session_t  *s;
-
-    s = st->nginx;
-    sslcf = ngx_stream_get_module_srv_conf(s, ngx_stream_ssl_module);
+    int            nid;
+    X509          *cert;
+    unsigned int   len;
+    const EVP_MD  *md;
 
     if (SSL_session_reused(ssl_conn)
-        && (sslcf->certificates == NULL || sslcf->certificates->nelts > 1))
+        && (certificates == NULL || certificates->nelts > 1))
     {
         return 0;
     }

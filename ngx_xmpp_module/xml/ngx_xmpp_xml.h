@@ -62,6 +62,8 @@ extern ngx_str_t  ngx_xmpp_ns_stream_errors;
                                   /* urn:ietf:params:xml:ns:xmpp-streams */
 extern ngx_str_t  ngx_xmpp_ns_stanzas;
                                   /* urn:ietf:params:xml:ns:xmpp-stanzas */
+extern ngx_str_t  ngx_xmpp_ns_framing;
+                                  /* urn:ietf:params:xml:ns:xmpp-framing */
 extern ngx_str_t  ngx_xmpp_ns_tls;
 extern ngx_str_t  ngx_xmpp_ns_sasl;
 extern ngx_str_t  ngx_xmpp_ns_bind;
@@ -245,6 +247,19 @@ ngx_xmpp_parser_t *ngx_xmpp_parser_create(ngx_pool_t *pool,
 
 void ngx_xmpp_parser_limits(ngx_xmpp_parser_t *p,
     ngx_xmpp_xml_limits_t *limits);
+
+/*
+ * Each element is a document of its own, with no header around them and no
+ * namespace in scope but what it declares itself (RFC 7395, 3.3): ELEMENT and
+ * ERROR are all that _feed() meets.  For a new parser; a reset keeps it so.
+ */
+void ngx_xmpp_parser_frame(ngx_xmpp_parser_t *p);
+
+/*
+ * Sets what _lang() returns until a reset, to a copy.  NGX_OK; NGX_DECLINED:
+ * more than 255 bytes; NGX_ERROR: no memory
+ */
+ngx_int_t ngx_xmpp_parser_set_lang(ngx_xmpp_parser_t *p, ngx_str_t *lang);
 
 /*
  * Feeds [*pos, last); moves *pos behind what was taken.  Stops directly

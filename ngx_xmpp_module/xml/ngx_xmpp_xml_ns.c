@@ -29,6 +29,8 @@ ngx_str_t  ngx_xmpp_ns_stream_errors =
     ngx_string("urn:ietf:params:xml:ns:xmpp-streams");
 ngx_str_t  ngx_xmpp_ns_stanzas =
     ngx_string("urn:ietf:params:xml:ns:xmpp-stanzas");
+ngx_str_t  ngx_xmpp_ns_framing =
+    ngx_string("urn:ietf:params:xml:ns:xmpp-framing");
 ngx_str_t  ngx_xmpp_ns_tls =
     ngx_string("urn:ietf:params:xml:ns:xmpp-tls");
 ngx_str_t  ngx_xmpp_ns_sasl =
@@ -53,6 +55,7 @@ static ngx_str_t  *ngx_xmpp_xml_known[] = {
     &ngx_xmpp_ns_streams,
     &ngx_xmpp_ns_tls,
     &ngx_xmpp_ns_stream_errors,
+    &ngx_xmpp_ns_framing,
     NULL
 };
 
@@ -62,6 +65,15 @@ ngx_xmpp_xml_root_t  ngx_xmpp_xml_root_client = {
                "xmlns:stream='http://etherx.jabber.org/streams'>"),
     ngx_string("stream"),
     ngx_string("jabber:client")
+};
+
+
+/* declares nothing, so that a fragment has to: RFC 7395, 3.3.3 */
+
+ngx_xmpp_xml_root_t  ngx_xmpp_xml_root_framed = {
+    ngx_string("<frame>"),
+    ngx_string(""),
+    ngx_string("")
 };
 
 

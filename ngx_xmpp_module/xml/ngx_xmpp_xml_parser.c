@@ -34,6 +34,10 @@
 /* room for more beside the bytes of half an element, at least */
 #define NGX_XMPP_XML_HALF       128
 
+/* what the contexts of a spare are primed with */
+#define ngx_xmpp_parser_usual(p)                                              \
+    ((p)->framed ? &ngx_xmpp_xml_root_framed : &ngx_xmpp_xml_root_client)
+
 
 static void ngx_xmpp_parser_sleep(ngx_xmpp_parser_t *p);
 static void ngx_xmpp_parser_lend(ngx_xmpp_parser_t *p);
@@ -94,6 +98,18 @@ ngx_xmpp_parser_create(ngx_pool_t *pool, ngx_xmpp_xml_limits_t *limits,
     p->lang.data = p->lang_buf;
 
     return p;
+}
+
+
+void
+ngx_xmpp_parser_frame(ngx_xmpp_parser_t *p)
+{
+    /* as if asleep behind a header */
+
+    p->framed = 1;
+    p->root = &ngx_xmpp_xml_root_framed;
+    p->level = 1;
+    p->depth = 1;
 }
 
 
@@ -463,7 +479,7 @@ static void
 ngx_xmpp_parser_lend(ngx_xmpp_parser_t *p)
 {
     if (p->spare == NULL || p->spare->ctxt || !p->primed
-        || p->root != &ngx_xmpp_xml_root_client)
+        || p->root != ngx_xmpp_parser_usual(p))
     {
         return;
     }
@@ -482,7 +498,7 @@ static ngx_uint_t
 ngx_xmpp_parser_borrow(ngx_xmpp_parser_t *p)
 {
     if (p->spare == NULL || p->spare->ctxt == NULL || p->depth == 0
-        || p->root != &ngx_xmpp_xml_root_client)
+        || p->root != ngx_xmpp_parser_usual(p))
     {
         return 0;
     }
@@ -580,6 +596,33 @@ ngx_xmpp_parser_lang(ngx_xmpp_parser_t *p)
 }
 
 
+ngx_int_t
+ngx_xmpp_parser_set_lang(ngx_xmpp_parser_t *p, ngx_str_t *lang)
+{
+    u_char  *m;
+
+    if (lang->len > NGX_XMPP_XML_LANG_MAX) {
+        return NGX_DECLINED;
+    }
+
+    m = p->lang_buf;
+
+    if (lang->len > sizeof(p->lang_buf)) {
+        m = ngx_pnalloc(p->owner, lang->len);
+        if (m == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_memcpy(m, lang->data, lang->len);
+
+    p->lang.data = m;
+    p->lang.len = lang->len;
+
+    return NGX_OK;
+}
+
+
 ngx_str_t *
 ngx_xmpp_parser_default_ns(ngx_xmpp_parser_t *p)
 {
@@ -615,6 +658,10 @@ ngx_xmpp_parser_reset(ngx_xmpp_parser_t *p)
     p->data = old.data;
     p->lang.data = p->lang_buf;
     p->restarted = 1;
+
+    if (old.framed) {
+        ngx_xmpp_parser_frame(p);
+    }
 }
 
 

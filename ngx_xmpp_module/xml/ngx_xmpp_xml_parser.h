@@ -100,6 +100,7 @@ struct ngx_xmpp_parser_s {
                                                  of the peer's */
     unsigned                    closed:1;     /* the root has ended */
     unsigned                    cr:1;         /* CDATA ended with a CR */
+    unsigned                    framed:1;     /* no header: see _frame() */
 
     char                       *err_text;
 };
@@ -129,8 +130,9 @@ ngx_int_t ngx_xmpp_xml_ns_root(ngx_xmpp_parser_t *p, const xmlChar *name,
 
 extern xmlSAXHandler  ngx_xmpp_xml_sax;
 
-/* the header that nearly all clients send */
+/* the header that nearly all clients send, and the one of who sends none */
 extern ngx_xmpp_xml_root_t  ngx_xmpp_xml_root_client;
+extern ngx_xmpp_xml_root_t  ngx_xmpp_xml_root_framed;
 
 
 #endif /* _NGX_XMPP_XML_PARSER_H_INCLUDED_ */

@@ -475,7 +475,6 @@ ngx_xmpp_xml_sax_keep(ngx_str_t *s, u_char *m, const u_char *data, size_t len)
 static ngx_int_t
 ngx_xmpp_xml_sax_lang(ngx_xmpp_parser_t *p)
 {
-    u_char     *m;
     ngx_str_t  *lang;
 
     lang = ngx_xmpp_xml_attr_ns(p->top, &ngx_xmpp_ns_xml, "lang");
@@ -490,18 +489,7 @@ ngx_xmpp_xml_sax_lang(ngx_xmpp_parser_t *p)
         return NGX_DECLINED;
     }
 
-    m = p->lang_buf;
-
-    if (lang->len > sizeof(p->lang_buf)) {
-        m = ngx_pnalloc(p->owner, lang->len);
-        if (m == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    ngx_xmpp_xml_sax_keep(&p->lang, m, lang->data, lang->len);
-
-    return NGX_OK;
+    return ngx_xmpp_parser_set_lang(p, lang);
 }
 
 

@@ -22,6 +22,7 @@ use Test::XMPP::Nginx;
 use Test::XMPP::Process;
 use Test::XMPP::Redis;
 use Test::XMPP::Relay;
+use Test::XMPP::WebSocket;
 
 my @instances;
 
@@ -207,20 +208,23 @@ for my $name (qw/ workers reload kill_worker expect_log
 
 
 # A client for an account; options are those of Test::XMPP::Client, and
-# on => host index, port_number => n of %%PORT_n%%.
+# on => host index, port_number => n of %%PORT_n%%, websocket => 1.
 
 sub client {
     my ($self, $user, %opt) = @_;
 
     my $domain = $opt{domain} // $self->domain();
+    my $class = delete $opt{websocket} ? 'Test::XMPP::WebSocket'
+                                       : 'Test::XMPP::Client';
     my $tls = $opt{tls} // 'starttls';
-    my $n = delete $opt{port_number} // ($tls eq 'direct' ? 1 : 0);
+    my $n = delete $opt{port_number} // ($class =~ /WebSocket/ ? 2
+                                         : $tls eq 'direct' ? 1 : 0);
     my $on = delete $opt{on} // ($self->{spread} ? $self->{next}++
                                                    % $self->{hosts} : 0);
     my $password = $self->{passwords}{ "$user\@$domain" }
                    // Test::XMPP::Accounts::password($user, $domain);
 
-    return Test::XMPP::Client->new(
+    return $class->new(
         host     => $self->{target_host} // '127.0.0.1',
         port     => $self->port($n, $on),
         domain   => $domain,
@@ -475,8 +479,9 @@ of the test, those of host 0.
 
 =item client($user, %options), online($user, %options)
 
-A L<Test::XMPP::Client>; on => i chooses the host. online logs in and sends
-initial presence (presence => { priority => 5 }).
+A L<Test::XMPP::Client>; on => i chooses the host, websocket => 1 makes it a
+L<Test::XMPP::WebSocket>. online logs in and sends initial presence (presence =>
+{ priority => 5 }).
 
 =item settle(@clients)
 
