@@ -11,6 +11,8 @@
 --     base      the session's counter when it was enabled
 --     handled   how many stanzas of its client were handled since, at least as
 --               many as the client was told
+--     since     when its client was lost, in microseconds, or it was taken from
+--               a worker that did not say so
 --     epoch     of the worker's session that has what belongs to it
 --     state     what belongs to it, written by one that gave it away,
 --     by        whose epoch this is,
@@ -56,4 +58,24 @@ end
 
 local function sm_resumable(sessions, sid)
     return redis.call('HEXISTS', sm_of(sessions, sid), 'epoch') == 1
+end
+
+
+-- It waits for its client from now on, unless it does already.
+
+local function sm_waits(sm)
+    redis.call('HSETNX', sm, 'since', clock())
+end
+
+
+-- How long it has still to wait, in milliseconds: the clock may have gone back.
+
+local function sm_left(timeout, since)
+    local now = tonumber(clock())
+    local waited = math.floor((now - (tonumber(since) or now)) / 1000)
+
+    timeout = tonumber(timeout) or 0
+
+    return string.format('%.0f', math.max(0, math.min(timeout,
+                                                      timeout - waited)))
 end

@@ -70,8 +70,14 @@ local function detach(keys, args)
 
     if args[4] == '1' then
         flags = with(flags, 'd')
+
+        if sm_resumable(keys[1], args[2]) then
+            sm_waits(keys[2])
+        end
+
     else
         flags = without(flags, 'd')
+        redis.call('HDEL', keys[2], 'since')
     end
 
     redis.call('HSET', keys[1], 'r' .. args[1],
@@ -134,11 +140,12 @@ local function sm_opened(sessions, sm, epoch, record)
 
     local _, _, _, state, flags = split(record)
     local all = redis.call('HMGET', sm, 'handled', 'base', 'timeout', 'token',
-                           'state', 'life', 'created')
+                           'state', 'life', 'created', 'since')
 
     return 'open', state, flags, all[1], all[2], all[3], all[4],
            by == from and all[5] or '', all[6] or '0', all[7] or '0',
-           table.concat(redis.call('SMEMBERS', blocked_key(sessions)), '\n')
+           table.concat(redis.call('SMEMBERS', blocked_key(sessions)), '\n'),
+           sm_left(all[3], all[8])
 end
 
 
@@ -156,8 +163,9 @@ end
 --       empty, when the client has asked for it (as of find), or 0
 -- returns: { 'ok', number of the bell, epoch, 'open', state, letters, how many
 --          were handled, base, timeout, digest, what was written or empty,
---          life, created, the block list as lines, the number of the bell
---          before that, unless it is a repeat };
+--          life, created, the block list as lines, how long it has still to
+--          wait, in milliseconds, the number of the bell before that, unless
+--          it is a repeat };
 --          { 'ok', number, epoch, 'wait' }: the holder may write;
 --          { 'none' };
 --          the error NOPERM when the bell may not be rung: it did not run
@@ -221,6 +229,7 @@ local function sm_take(keys, args)
 
     redis.call('HSET', keys[2], field, record, 'e', epoch, 'n', number)
     redis.call('HSET', keys[3], 'take', this)
+    sm_waits(keys[3])
 
     if args[9] ~= '0' then
         redis.call('HSET', keys[3], 'asked', args[9])
@@ -293,6 +302,7 @@ local function sm_write(keys, args)
         redis.call('HSET', keys[1], field,
                    epoch .. ' ' .. sid .. ' ' .. boot .. ' ' .. state .. ' '
                    .. with(flags, 'd'))
+        sm_waits(keys[2])
 
         return { 'ok', '0' }
     end

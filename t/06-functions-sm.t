@@ -310,6 +310,56 @@ sub record { $redis->command('HGET', $_[0]->key('sessions'), 'rdesk') }
 
 
 ###############################################################################
+# Its time goes on wherever it comes to
+
+{
+    my $a = $f->account('tick@localhost');
+    my $epoch = resumable($a, 'desk', 'w1.1');
+    my $since = sub { $redis->command('HGET', $a->key('sm:w1.1'), 'since') };
+    my $ago = sub {
+        $redis->command('HSET', $a->key('sm:w1.1'), 'since',
+                        $f->clock() - $_[0] * 1_000_000);
+    };
+
+    # a busy machine may take its time
+
+    my $left = sub {
+        my ($answer, $seconds) = @_;
+        my $ms = $answer->[14];
+
+        return $ms <= $seconds * 1000 && $ms >= $seconds * 1000 - 15_000;
+    };
+
+    is($since->(), undef, 'it has its client');
+    detach($a, 'desk', 'w1.1', $epoch, 1);
+    ok($since->(), 'it waits');
+    $ago->(30);
+
+    my $was = $since->();
+
+    detach($a, 'desk', 'w1.1', $epoch, 1);
+
+    my $first = take($a, 'w1.1', 'desk', 'w2', 1);
+
+    ok($left->($first, 30), 'taken: it waits for the rest');
+    is($since->(), $was, 'and goes on, should that one die, too');
+
+    $ago->(70);
+    is(take($a, 'w1.1', 'desk', 'w3', 1)->[14], 0, 'its time is over');
+    $ago->(-70);
+    is(take($a, 'w1.1', 'desk', 'w4', 1)->[14], 60000, 'the clock went back');
+
+    my $last = take($a, 'w1.1', 'desk', 'w5', 1)->[2];
+
+    detach($a, 'desk', 'w1.1', $last, 0);
+    is($since->(), undef, 'its client is there');
+    ok($left->(take($a, 'w1.1', 'desk', 'w6', 1), 60),
+       'a worker that dies with its client');
+    ok($since->(), 'from then on');
+}
+
+
+###############################################################################
 # Who may not ring for it does not take it
 
 {

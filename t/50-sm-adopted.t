@@ -216,6 +216,31 @@ is_deeply([ grep { /:sessions$/ && !/alice|bob|carol|dora/ }
 
 
 ###############################################################################
+# It has waited elsewhere before: it does so for the rest of its time, or an
+# eighth of it
+
+{
+    my $alice = $t->client('alice', on => 0, resource => 'y')->login();
+
+    $alice->send("<enable xmlns='urn:xmpp:sm:3' resume='true' max='32'/>");
+    $alice->pick('enabled', max => 32) or die "not enabled\n";
+    $alice->available();
+    $sm->lose($alice);
+
+    my $was = record($alice);
+    my $hash = 'xmpp:{alice@localhost}:sm:' . (split / /, $was)[1];
+
+    $redis->command('HSET', $hash, 'since', time() * 1_000_000 - 31_000_000);
+    $t->host(0)->kill_host();
+    ok(adopted($alice, $was), 'it has waited before: another worker has it');
+    ok(Test::XMPP::Process::await(sub { !record($alice) }, 20),
+       'for the rest of its time');
+    $t->host(0)->start();
+    $carol->drain();
+}
+
+
+###############################################################################
 # Its worker stands still for longer than the lease, and comes back
 
 {

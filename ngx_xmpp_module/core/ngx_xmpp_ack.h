@@ -118,7 +118,7 @@ void ngx_xmpp_repeat_identify(ngx_xmpp_store_route_t *r,
 
 ngx_int_t ngx_xmpp_detach(ngx_xmpp_session_t *xs,
     ngx_xmpp_stream_error_e error);
-void ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs);
+void ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs, ngx_msec_t left);
 void ngx_xmpp_detach_mark(ngx_xmpp_session_t *xs, ngx_uint_t on);
 void ngx_xmpp_detach_end(ngx_xmpp_session_t *xs);
 void ngx_xmpp_detach_record(ngx_xmpp_session_t *xs, ngx_xmpp_store_sm_t *sm);

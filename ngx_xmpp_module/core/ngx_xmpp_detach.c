@@ -27,6 +27,10 @@
 #include "ngx_xmpp.h"
 
 
+/* of its timeout, that a session waits wherever it comes to */
+#define NGX_XMPP_DETACH_LEAST         8
+
+
 /*
  * The session's stream has gone, by error.  NGX_OK: it waits for another;
  * NGX_DECLINED: it is to be ended.
@@ -51,7 +55,7 @@ ngx_xmpp_detach(ngx_xmpp_session_t *xs, ngx_xmpp_stream_error_e error)
 
     xs->worker->stats->counters.detached++;
 
-    ngx_xmpp_detach_wait(xs);
+    ngx_xmpp_detach_wait(xs, xs->sm->timeout);
     ngx_xmpp_detach_mark(xs, 1);
 
     ngx_log_error(NGX_LOG_INFO, xs->worker->log, 0,
@@ -62,10 +66,14 @@ ngx_xmpp_detach(ngx_xmpp_session_t *xs, ngx_xmpp_stream_error_e error)
 }
 
 
-/* it has no stream, and its record says so */
+/*
+ * It has no stream, and its record says so.  left: of its timeout, when it has
+ * waited elsewhere before; but if all were away together, its client has to
+ * find it.
+ */
 
 void
-ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs)
+ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs, ngx_msec_t left)
 {
     ngx_xmpp_sm_t  *sm;
 
@@ -77,7 +85,8 @@ ngx_xmpp_detach_wait(ngx_xmpp_session_t *xs)
 
     ngx_queue_insert_tail(&xs->worker->detached, &sm->queue);
     xs->worker->stats->gauges.detached++;
-    ngx_add_timer(&sm->timer, sm->timeout);
+    ngx_add_timer(&sm->timer,
+                  ngx_max(left, sm->timeout / NGX_XMPP_DETACH_LEAST));
 }
 
 

@@ -510,7 +510,7 @@ ngx_xmpp_take_load(ngx_xmpp_take_t *tk, ngx_xmpp_store_opened_t *o,
                   "session of \"%V\" was taken from another worker%s",
                   &xs->jid.full, sm->rebuilt ? ", which has left nothing" : "");
 
-    ngx_xmpp_detach_wait(xs);
+    ngx_xmpp_detach_wait(xs, o->left);
 
     /* or there is more for its client than may be here */
 

@@ -300,6 +300,7 @@ ngx_xmpp_store_sm_opened(redisReply *reply, ngx_xmpp_store_opened_t *o)
     o->sm.life = ngx_xmpp_store_sm_uint(&s[8]);
     o->created = ngx_xmpp_store_sm_uint(&s[9]);
     o->blocked = s[10];
+    o->left = (ngx_msec_t) ngx_xmpp_store_sm_uint(&s[11]);
     o->previous = 0;
 
     if (reply->elements > i + 3

@@ -38,11 +38,12 @@ typedef struct {
                                                  not */
     uint64_t                  created;        /* the account; 0: not known */
     ngx_str_t                 blocked;        /* its block list, as lines */
+    ngx_msec_t                left;           /* of the timeout */
     uint64_t                  previous;       /* bells up to it have rung when
                                                  it was taken; 0: not known */
 } ngx_xmpp_store_opened_t;
 
-#define NGX_XMPP_STORE_SM_OPENED      11      /* elements, from the third on */
+#define NGX_XMPP_STORE_SM_OPENED      12      /* elements, from the third on */
 
 /*
  * One Function: the session may be resumed.  DECLINED: fenced.  again: nobody
