@@ -2,6 +2,7 @@
 
 # make run: a server that two people can use, twice in a row with the same
 # accounts, gone after Ctrl-C without a trace; and what it says when it cannot.
+# Its page to chat in: with Converse.js where npm fetches it; and without.
 
 use strict;
 use warnings;
@@ -11,18 +12,20 @@ use lib "$FindBin::Bin/lib";
 
 use Cwd qw/ abs_path /;
 use File::Temp qw/ tempdir /;
+use HTTP::Tiny;
 use IO::Socket::INET;
 use Test::More;
 use Time::HiRes qw/ time /;
 
 use Test::XMPP::Client;
 use Test::XMPP::Process;
+use Test::XMPP::WebSocket;
 
 *await = \&Test::XMPP::Process::await;
 *slurp = \&Test::XMPP::Process::slurp;
 
 plan(skip_all => 'for our own server only') if $ENV{XMPP_TARGET};
-plan(tests => 35);
+plan(tests => 51);
 
 my $top = abs_path("$FindBin::Bin/..");
 my $dir = tempdir('xmpp-run-XXXXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -33,16 +36,23 @@ my @runs;
 chmod 0755, $dir;
 
 # what make test was told is not for these
-delete @ENV{qw/ MAKEFLAGS MAKELEVEL MFLAGS DOMAIN PORT TLS_PORT RUN_DIR /};
+delete @ENV{qw/ MAKEFLAGS MAKELEVEL MFLAGS DOMAIN PORT TLS_PORT HTTP_PORT
+                RUN_DIR NPM CONVERSE_DIR /};
 
 my $port = Test::XMPP::Process::free_port();
 my $tls_port = Test::XMPP::Process::free_port();
-my @ports = ("PORT=$port", "TLS_PORT=$tls_port");
+my $http_port = Test::XMPP::Process::free_port();
+my @ports = ("PORT=$port", "TLS_PORT=$tls_port", "HTTP_PORT=$http_port");
+
+# what npm has fetched for others is not for the runs that have none
+
+$ENV{CONVERSE_DIR} = "$dir/converse";
 
 
-# the first time: everything is made
+# the first time: everything is made, but npm has no network
 
-my $run = start(@ports, "RUN_DIR=$state", 'DOMAIN=Example.org');
+my $run = start(@ports, "RUN_DIR=$state", 'DOMAIN=Example.org',
+                'NPM=' . npm('fails', 'echo "npm error no network"; exit 1'));
 my $said = welcome($run);
 
 like($said, qr/^XMPP for example\.org is served here/m, 'starts');
@@ -68,6 +78,41 @@ SKIP: {
        'IPv6, STARTTLS');
     is(tls("[::1]:$tls_port", '-alpn xmpp-client'), 0, 'IPv6, direct TLS');
 }
+
+# the page, which needs no Converse.js to say that there is none
+
+my $page = "http://localhost:$http_port/";
+
+like($said, qr/^There is no web client at \Q$page\E: npm could not fetch/m,
+     'npm fails: it is told');
+like($said, qr/^ +npm error no network$/m, 'and what it says');
+unlike($said, qr/\Q$page\E#/, 'and no link to it');
+like(get('')->{content}, qr/id="missing"/, 'the page is there');
+like(get('settings.js')->{content},
+     qr/domain: "example.org", accounts: \["alice\@example.org", "bob\@/,
+     'and knows the accounts');
+like(get('')->{headers}{'content-security-policy'},
+     qr{default-src 'none'.* connect-src 'self' ws://localhost:$http_port },
+     'it may ask this host alone');
+like(ask("GET / HTTP/1.1\r\nHost: attacker.test:$http_port\r\n"
+         . "Connection: close\r\n\r\n"), qr{^HTTP/1.1 421 },
+     'under a name of somebody else there is none');
+
+like(get('metrics')->{content}, qr/^ngx_xmpp_sessions/m, 'metrics');
+like(get('status')->{headers}{'content-security-policy'}, qr/sha256-/,
+     'the status page has its own policy alone');
+
+my $web = Test::XMPP::WebSocket->new(host => '127.0.0.1', port => $http_port,
+    domain => 'example.org', user => 'alice', tls => 'none',
+    password => $password{'alice@example.org'},
+    fields => { Host => "localhost:$http_port",
+                Origin => "http://localhost:$http_port" })->login();
+
+$web->message($bob->jid(), 'from the web', type => 'chat');
+ok($bob->expect(message => from => $web->jid(), body => 'from the web'),
+   'WebSocket: they chat');
+$web->close();
+
 
 is((stat "$state/$_")[2] & 077, 0, "$_ is private")
     for qw{ ca.key example.org.key accounts redis };
@@ -119,12 +164,24 @@ like(slurp("$state/redis/redis.log"), qr/ready to exit, bye bye/,
 
 my $ca = slurp("$state/ca.pem");
 my $begin = time();
-$run = start(@ports, "RUN_DIR=$state", 'DOMAIN=example.net');
+my $taken = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1,
+                                  LocalPort => $http_port, ReuseAddr => 1);
+$run = start(@ports, "RUN_DIR=$state", 'DOMAIN=example.net',
+             'NPM=' . npm('else', 'echo else >converse.js-14.0.0.tgz'));
 $said = welcome($run);
 
 cmp_ok(time() - $begin, '<', 10, 'starts in seconds');
 is(slurp("$state/ca.pem"), $ca, 'with the same CA');
 like($said, qr/alice\@example\.net/, 'and accounts of the other domain');
+
+my $in_use = "Port $http_port is in use by \\S+, process $$";
+my ($other) = $said =~ /^$in_use: the page to chat in is at (\d+)\.$/m;
+
+ok($other, 'the port of the page is in use: it has another one');
+like($said, qr/: what npm brought is not Converse\.js/, 'npm is not trusted');
+$page = "http://localhost:$other/";
+is(get('')->{status}, 200, 'the page is at the other port');
+close $taken;
 
 
 # killed, it leaves things behind, which the next run clears away
@@ -134,7 +191,9 @@ kill 'KILL', run_script();
 await(sub { !$run->alive() });
 is(running(@pids), 4, 'kill -9 leaves all running');
 
-$run = start(@ports, "RUN_DIR=$state", 'DOMAIN=example.org');
+delete $ENV{CONVERSE_DIR};
+my @npm = system('command -v npm >/dev/null') ? 'NPM=none' : ();
+$run = start(@ports, "RUN_DIR=$state", 'DOMAIN=example.org', @npm);
 $said = welcome($run);
 
 like($said, qr/^stopping the nginx of a run that was killed/m, 'it is told');
@@ -142,6 +201,26 @@ is(running(@pids), 0, 'and gone');
 is_deeply({ $said =~ /(\S+\@example\.org)\s+password\s+(\S+)/g }, \%password,
           'the accounts are the same');
 ok($alice = login('alice', tls => 'starttls', port => $port), 'and there');
+
+
+# the page with Converse.js, where npm can fetch it
+
+$page = "http://localhost:$http_port/";
+
+SKIP: {
+    skip('npm could not fetch Converse.js', 3)
+        if $said =~ /^There is no web client/m;
+
+    my @links = $said =~ /^ +(\Q$page\E#\S+)$/mg;
+    is_deeply(\@links, [ map { "$page#$_:$password{$_}" }
+                         sort keys %password ], 'a link for each account');
+
+    my @files = get('')->{content} =~ /\b(?:href|src)="([^"]+)"/g;
+
+    cmp_ok(scalar @files, '>', 5, 'the page names files');
+    is(join(' ', grep { get($_)->{status} != 200 }
+                 @files, 'converse/emoji.json'), '', 'all are there');
+}
 
 
 # when one of the two ends, so does the other
@@ -204,6 +283,43 @@ sub tls {
     return system("openssl s_client -connect $address $options "
                   . "-CAfile $state/ca.pem -verify_hostname example.org "
                   . '-verify_return_error </dev/null >/dev/null 2>&1');
+}
+
+
+# A program in the place of npm
+
+sub npm {
+    my ($name, $script) = @_;
+
+    open my $fh, '>', "$dir/$name" or die "$dir/$name: $!\n";
+    print $fh "#!/bin/sh\n$script\n";
+    close $fh;
+    chmod 0755, "$dir/$name";
+
+    return "$dir/$name";
+}
+
+
+# A file of the page
+
+sub get {
+    my ($file) = @_;
+
+    return HTTP::Tiny->new(no_proxy => [ 'localhost' ])->get("$page$file");
+}
+
+
+# what is answered until the end
+
+sub ask {
+    my ($request) = @_;
+
+    my $sock = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                     PeerPort => $http_port) or return '';
+    print $sock $request;
+    local $/;
+
+    return scalar <$sock>;
 }
 
 
