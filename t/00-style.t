@@ -37,7 +37,7 @@ my %below = (
 );
 
 # headers of features that are a service to others
-my %service = map { $_ => 1 } qw/ roster pubsub inbox /;
+my %service = map { $_ => 1 } qw/ roster pubsub inbox websocket /;
 
 my @top_level = qw/ ngx_xmpp_module config t docs redis README.md Makefile
                     LICENSE /;

@@ -350,6 +350,10 @@ while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
     $value = $name if $name eq 'xmpp_c2s';
     $value = "$name abuse xmpp:a" if $name eq 'xmpp_contact';
 
+    # a server of http is another one
+
+    $contexts =~ s/`server`/`http server`/ if $contexts =~ /`http`/;
+
     for my $place (sort keys %place) {
         my $stream = $place{$place} =~ s/%%HERE%%/$value/r;
 
@@ -368,7 +372,7 @@ while ($manual =~ /^\| \[`(\w+)`\]\S+ \| (\S.*?) \| (.+?) \|$/mg) {
         is($status, 1, "$name is not allowed in $place");
 
         my $way = $place eq 'stream' || $contexts eq '`stream`'
-                  || $contexts =~ /location/ ? ''
+                  || $contexts =~ /location|http/ ? ''
                   : $place eq 'server' ? ' in a server: .*put it into "xmpp_h'
                   : ' in "xmpp_host": .*put it into the server';
 

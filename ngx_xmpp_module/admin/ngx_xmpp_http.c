@@ -4,7 +4,7 @@
  * nothing outlives the request: all is in its pool.
  *
  * HEAD is answered as GET without the body (RFC 9110, 9.3.2), any other method
- * with 405, and nothing is to be kept by caches.
+ * with 405.
  */
 
 
@@ -24,8 +24,9 @@ static ngx_xmpp_http_header_t  ngx_xmpp_http_allow = {
     ngx_string("Allow"), ngx_string("GET, HEAD")
 };
 
-static ngx_xmpp_http_header_t  ngx_xmpp_http_fresh = {
-    ngx_string("Cache-Control"), ngx_string("no-store")
+ngx_xmpp_http_header_t  ngx_xmpp_http_fresh[] = {
+    { ngx_string("Cache-Control"), ngx_string("no-store") },
+    { ngx_null_string, ngx_null_string }
 };
 
 
@@ -129,11 +130,11 @@ ngx_xmpp_http_send(ngx_http_request_t *r, ngx_str_t *type,
 
     b = ngx_calloc_buf(r->pool);
 
-    if (b == NULL || ngx_xmpp_http_add(r, &ngx_xmpp_http_fresh) != NGX_OK) {
+    if (b == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    for ( /* void */ ; headers && headers->name.len; headers++) {
+    for ( /* void */ ; headers->name.len; headers++) {
         if (ngx_xmpp_http_add(r, headers) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }

@@ -24,6 +24,9 @@ typedef struct {
 } ngx_xmpp_http_header_t;
 
 
+/* "Cache-Control: no-store", and no other header */
+extern ngx_xmpp_http_header_t  ngx_xmpp_http_fresh[];
+
 void *ngx_xmpp_http_create_conf(ngx_conf_t *cf);
 char *ngx_xmpp_http_merge_conf(ngx_conf_t *cf, void *parent, void *child);
 
@@ -45,7 +48,7 @@ ngx_str_t *ngx_xmpp_http_header(ngx_http_request_t *r, ngx_str_t *name);
 
 /*
  * Answers 200 with body, of r->pool, of that type; headers ends with a name of
- * no bytes, or is NULL.  What the handler returns.
+ * no bytes.  What the handler returns.
  */
 ngx_int_t ngx_xmpp_http_send(ngx_http_request_t *r, ngx_str_t *type,
     ngx_xmpp_http_header_t *headers, ngx_str_t *body);

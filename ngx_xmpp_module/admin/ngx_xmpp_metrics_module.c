@@ -295,7 +295,7 @@ ngx_xmpp_metrics_handler(ngx_http_request_t *r)
 
     body.len = out.p - body.data;
 
-    return ngx_xmpp_http_send(r, &type, NULL, &body);
+    return ngx_xmpp_http_send(r, &type, ngx_xmpp_http_fresh, &body);
 }
 
 

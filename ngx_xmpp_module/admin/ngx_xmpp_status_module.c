@@ -222,7 +222,7 @@ ngx_xmpp_status_handler(ngx_http_request_t *r)
 
     ngx_str_set(&type, "application/json");
 
-    return ngx_xmpp_http_send(r, &type, NULL, &body);
+    return ngx_xmpp_http_send(r, &type, ngx_xmpp_http_fresh, &body);
 }
 
 
@@ -234,6 +234,7 @@ ngx_xmpp_status_send_page(ngx_http_request_t *r)
 
     ngx_xmpp_http_header_t  headers[] = {
         { ngx_string("Content-Security-Policy"), ngx_null_string },
+        { ngx_string("Cache-Control"), ngx_string("no-store") },
         { ngx_string("X-Content-Type-Options"), ngx_string("nosniff") },
         { ngx_string("Referrer-Policy"), ngx_string("no-referrer") },
         { ngx_null_string, ngx_null_string }
