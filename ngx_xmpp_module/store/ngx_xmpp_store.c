@@ -32,9 +32,13 @@ static ngx_int_t ngx_xmpp_store_load(ngx_xmpp_store_t *store,
     ngx_uint_t flags);
 static void ngx_xmpp_store_loaded(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
-static void ngx_xmpp_store_agree(ngx_xmpp_store_t *store);
+static void ngx_xmpp_store_agree(ngx_xmpp_store_t *store, ngx_uint_t flags);
 static void ngx_xmpp_store_agreed(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
+static void ngx_xmpp_store_agree_read(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status);
+static ngx_int_t ngx_xmpp_store_agree_on(ngx_xmpp_store_t *store,
+    redisReply *reply);
 static void ngx_xmpp_store_message(void *data, ngx_str_t *channel,
     ngx_str_t *message);
 static ngx_int_t ngx_xmpp_store_request(ngx_xmpp_store_req_t *req);
@@ -153,6 +157,12 @@ ngx_xmpp_store_ready(ngx_xmpp_store_t *store)
 ngx_str_t *
 ngx_xmpp_store_secret(ngx_xmpp_store_t *store)
 {
+    if (store->secret.len == 0 && store->agreeing == 0
+        && ngx_xmpp_redis_ready(store->redis, 0))
+    {
+        ngx_xmpp_store_agree(store, 0);
+    }
+
     return &store->secret;
 }
 
@@ -172,7 +182,7 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
                               "xmpp could not send its Functions to Redis");
             }
 
-            ngx_xmpp_store_agree(store);
+            ngx_xmpp_store_agree(store, NGX_XMPP_REDIS_SETUP);
             ngx_xmpp_store_policy_check(store, NGX_XMPP_REDIS_SETUP);
             ngx_xmpp_store_durability_check(store, NGX_XMPP_REDIS_SETUP);
         }
@@ -230,20 +240,26 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
     }
 
     store->loaded = 1;
+
+    (void) ngx_xmpp_store_secret(store);
 }
 
 
 /*
  * The first worker of the cluster decides on the secret, all others read it;
- * after a loss of all data whoever comes back first puts its own there.
+ * after a loss of all data whoever comes back first puts its own there.  A
+ * server that takes no writes now, as it misses replicas or memory, is read at
+ * least; and asked again when the secret is wanted (ngx_xmpp_store_secret()).
  */
 
 static void
-ngx_xmpp_store_agree(ngx_xmpp_store_t *store)
+ngx_xmpp_store_agree(ngx_xmpp_store_t *store, ngx_uint_t flags)
 {
     ngx_str_t  argv[5];
 
-    if (store->secret.len == 0
+    /* a request that is under way may still have it written */
+
+    if (store->secret_data[0] == '\0'
         && ngx_xmpp_id_random(store->secret_data,
                               sizeof(store->secret_data) / 2)
            != NGX_OK)
@@ -258,8 +274,11 @@ ngx_xmpp_store_agree(ngx_xmpp_store_t *store)
     ngx_str_set(&argv[3], "NX");
     ngx_str_set(&argv[4], "GET");
 
-    (void) ngx_xmpp_redis_command(store->redis, NGX_XMPP_REDIS_SETUP, 5, argv,
-                                  ngx_xmpp_store_agreed, store);
+    if (ngx_xmpp_redis_command(store->redis, flags, 5, argv,
+                               ngx_xmpp_store_agreed, store))
+    {
+        store->agreeing++;
+    }
 }
 
 
@@ -271,18 +290,63 @@ ngx_xmpp_store_agreed(void *data, redisReply *reply,
 {
     ngx_xmpp_store_t *store = data;
 
-    if (reply == NULL || reply->type == REDIS_REPLY_ERROR) {
+    ngx_str_t  argv[2];
+
+    store->agreeing--;
+
+    if (reply == NULL) {
         return;
     }
 
-    if (reply->type == REDIS_REPLY_STRING
-        && (size_t) reply->len == sizeof(store->secret_data))
-    {
-        ngx_memcpy(store->secret_data, reply->str, reply->len);
+    if (reply->type != REDIS_REPLY_ERROR) {
+        (void) ngx_xmpp_store_agree_on(store, reply);
+
+        store->secret.data = store->secret_data;
+        store->secret.len = sizeof(store->secret_data);
+
+        return;
     }
 
-    store->secret.data = store->secret_data;
-    store->secret.len = sizeof(store->secret_data);
+    ngx_str_set(&argv[0], "GET");
+    argv[1] = store->secret_key;
+
+    if (ngx_xmpp_redis_command(store->redis, 0, 2, argv,
+                               ngx_xmpp_store_agree_read, store))
+    {
+        store->agreeing++;
+    }
+}
+
+
+static void
+ngx_xmpp_store_agree_read(void *data, redisReply *reply,
+    ngx_xmpp_redis_status_e status)
+{
+    ngx_xmpp_store_t *store = data;
+
+    store->agreeing--;
+
+    if (reply && ngx_xmpp_store_agree_on(store, reply) == NGX_OK) {
+        store->secret.data = store->secret_data;
+        store->secret.len = sizeof(store->secret_data);
+    }
+}
+
+
+/* NGX_OK; NGX_DECLINED: there is none */
+
+static ngx_int_t
+ngx_xmpp_store_agree_on(ngx_xmpp_store_t *store, redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_STRING
+        || (size_t) reply->len != sizeof(store->secret_data))
+    {
+        return NGX_DECLINED;
+    }
+
+    ngx_memcpy(store->secret_data, reply->str, reply->len);
+
+    return NGX_OK;
 }
 
 

@@ -235,7 +235,10 @@ ngx_uint_t ngx_xmpp_store_connections(ngx_xmpp_store_t *store,
 /* 1 when both connections work */
 ngx_uint_t ngx_xmpp_store_ready(ngx_xmpp_store_t *store);
 
-/* what makes fake salts stable in the whole cluster; len 0: not known yet */
+/*
+ * What makes fake salts stable in the whole cluster; len 0: not known yet, and
+ * asked for.
+ */
 ngx_str_t *ngx_xmpp_store_secret(ngx_xmpp_store_t *store);
 
 /* the key tag of a bare JID: *bare itself, or escaped from pool */

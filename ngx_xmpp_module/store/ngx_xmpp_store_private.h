@@ -33,6 +33,7 @@ struct ngx_xmpp_store_s {
     ngx_str_t                   secret;       /* len 0: not agreed on yet */
     ngx_str_t                   secret_key;
     u_char                      secret_data[32];
+    ngx_uint_t                  agreeing;     /* requests for it, under way */
 
     ngx_xmpp_store_bell_pt      bell;
     ngx_xmpp_store_rung_pt      rung;
