@@ -276,6 +276,7 @@ struct ngx_xmpp_worker_s {
     unsigned                    refused:1;      /* nodes lack their channel */
 };
 
+    unsigned                    leave_refused:1;  /* the last end of one was */
 
 /* ---- hosts and configuration ---- */
 

@@ -2,7 +2,8 @@
 
 # A worker that starts while Redis takes no writes, since it misses its replicas
 # after a failover, learns the secret of the cluster all the same: messages have
-# the ids that any other worker gives them (XEP-0359).
+# the ids that any other worker gives them (XEP-0359).  And when Redis takes
+# none again, sessions that end meanwhile are gone when it does.
 
 use strict;
 use warnings;
@@ -13,6 +14,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::XMPP;
 use Test::XMPP::Outage;
+use Test::XMPP::Process;
 
 my $t = Test::XMPP->new(hosts => 0, workers => 1, users => [ qw/ alice bob / ]);
 
@@ -40,19 +42,34 @@ for my $one ([ $alice, $bob ], [ $bob, $alice ]) {
        $m->attr('to') . ': the message has an id');
 }
 
+refuse(1);
+
+my $at = [ map { $t->host($_)->log_end() } 0, 1 ];
+
 $o->close();
+ok($t->host($_)->await_log_from($at->[$_], qr/Redis refused .*NOREPLICAS/),
+   "host $_: the end of a session was refused") for 0, 1;
+refuse(0);
+ok(Test::XMPP::Process::await(sub {
+       !grep { /^r/ } map { @{ $redis->command('HKEYS', "xmpp:{$_}:sessions") } }
+                          $alice->bare(), $bob->bare() }),
+   'and its record goes when it is not');
+
 $t->done();
+
+
+sub refuse { $redis->command('CONFIG', 'SET', 'min-replicas-to-write', @_) }
 
 
 sub start {
     my ($n, $name) = @_;
 
-    $redis->command('CONFIG', 'SET', 'min-replicas-to-write', 1);
+    refuse(1);
     $t->config($Test::XMPP::Outage::CONFIG);
     $t->start_host();
     ok($t->host($n)->await_log(qr/refused the xmpp Functions: "NOREPLICAS/),
        "$name: Redis took no writes");
-    $redis->command('CONFIG', 'SET', 'min-replicas-to-write', 0);
+    refuse(0);
     ok(defined Test::XMPP::Outage::come({ t => $t }, 'alice', $n),
        "$name: logins go on");
 }

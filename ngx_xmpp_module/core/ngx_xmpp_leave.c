@@ -277,7 +277,10 @@ ngx_xmpp_leave_copy(u_char *p, ngx_str_t *dst, ngx_str_t *src)
 }
 
 
-/* those who have waited longest, as many as may be under way */
+/*
+ * Those who have waited longest, as many as may be under way; one when Redis
+ * has refused the last one, as each is a line of the log.
+ */
 
 static void
 ngx_xmpp_leave_next(ngx_xmpp_worker_t *w)
@@ -286,7 +289,7 @@ ngx_xmpp_leave_next(ngx_xmpp_worker_t *w)
     ngx_xmpp_leave_t  *lv;
 
     while (!ngx_queue_empty(&w->leaves)
-           && w->nleaving < NGX_XMPP_LEAVE_FLIGHT
+           && w->nleaving < (w->leave_refused ? 1 : NGX_XMPP_LEAVE_FLIGHT)
            && !w->again_leave.timer_set)
     {
         q = ngx_queue_head(&w->leaves);
@@ -340,6 +343,8 @@ ngx_xmpp_leave_gone(void *data, ngx_xmpp_store_result_t *res)
 {
     ngx_xmpp_leave_t *lv = data;
 
+    lv->worker->leave_refused = (res->rc == NGX_AGAIN && res->reply);
+
     if (res->rc == NGX_DECLINED) {
 
         if (lv->record.dead && ngx_xmpp_leave_resumable(res)) {
@@ -354,7 +359,9 @@ ngx_xmpp_leave_gone(void *data, ngx_xmpp_store_result_t *res)
 
     if (res->rc != NGX_OK) {
 
-        if (res->reply == NULL) {
+        /* refused before it ran, as by a master without its replicas */
+
+        if (res->reply == NULL || lv->worker->leave_refused) {
             ngx_xmpp_leave_later(lv);
 
         } else {

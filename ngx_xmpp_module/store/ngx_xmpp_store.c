@@ -154,6 +154,14 @@ ngx_xmpp_store_ready(ngx_xmpp_store_t *store)
 }
 
 
+    /* what it refused when it took no writes it may take by now */
+
+    if (!store->loaded && !store->loading
+        && ngx_xmpp_redis_ready(store->redis, 0))
+    {
+        (void) ngx_xmpp_store_load(store, 0);
+    }
+
 ngx_str_t *
 ngx_xmpp_store_secret(ngx_xmpp_store_t *store)
 {
@@ -180,6 +188,7 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
             if (ngx_xmpp_store_load(store, NGX_XMPP_REDIS_SETUP) != NGX_OK) {
                 ngx_log_error(NGX_LOG_ERR, store->log, 0,
                               "xmpp could not send its Functions to Redis");
+        store->refused = 0;
             }
 
             ngx_xmpp_store_agree(store, NGX_XMPP_REDIS_SETUP);
@@ -230,6 +239,8 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
         text.data = (u_char *) reply->str;
         text.len = reply->len;
 
+    store->loading = 1;
+
         advice = ngx_xmpp_redis_advice(&text);
 
         ngx_log_error(NGX_LOG_ERR, store->log, 0,
@@ -243,11 +254,20 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
 
     (void) ngx_xmpp_store_secret(store);
 }
+    store->loading = 0;
+
 
 
 /*
  * The first worker of the cluster decides on the secret, all others read it;
  * after a loss of all data whoever comes back first puts its own there.  A
+
+        if (store->refused) {
+            return;
+        }
+
+        store->refused = 1;
+
  * server that takes no writes now, as it misses replicas or memory, is read at
  * least; and asked again when the secret is wanted (ngx_xmpp_store_secret()).
  */
@@ -261,6 +281,7 @@ ngx_xmpp_store_agree(ngx_xmpp_store_t *store, ngx_uint_t flags)
 
     if (store->secret_data[0] == '\0'
         && ngx_xmpp_id_random(store->secret_data,
+    store->refused = 0;
                               sizeof(store->secret_data) / 2)
            != NGX_OK)
     {

@@ -50,6 +50,8 @@ struct ngx_xmpp_store_s {
 
     unsigned                    loaded:1;     /* Functions are there */
     unsigned                    closed:1;     /* its requests are gone */
+    unsigned                    loading:1;
+    unsigned                    refused:1;    /* they were, and that is said */
     unsigned                    evicting:1;   /* Redis may lose keys */
     unsigned                    unlogged:1;   /* it has no append-only file */
 };
