@@ -268,6 +268,7 @@ struct ngx_xmpp_worker_s {
     ngx_event_t                 again;          /* after refused SSUBSCRIBE */
     ngx_event_t                 again_leave;    /* while Redis is away */
     ngx_event_t                 again_remove;
+    ngx_event_t                 again_record;   /* after a refused record */
     ngx_event_t                 trim;           /* gives heap back, slowly */
     ngx_msec_t                  drain_end;
     unsigned                    draining:1;
@@ -509,6 +510,8 @@ struct ngx_xmpp_session_s {
     unsigned                    stale:1;        /* and is to be once more */
     unsigned                    behind:1;       /* bells may have been missed */
     unsigned                    deaf:1;         /* those of presence, too */
+    unsigned                    unwritten:1;    /* Redis has refused the record
+                                                   that was put back */
     unsigned                    catching_up:1;  /* what rings waits for them */
     unsigned                    displaced:1;    /* lost to a higher epoch */
     unsigned                    removed:1;      /* with its account */
@@ -662,6 +665,15 @@ ngx_int_t ngx_xmpp_session_keep(ngx_xmpp_session_t *xs,
 /* ---- their flags (core/ngx_xmpp_session_flag.c) ---- */
 
 ngx_uint_t ngx_xmpp_session_flag(ngx_xmpp_session_t *xs, u_char flag);
+/* ---- records that were refused (core/ngx_xmpp_unwritten.c) ---- */
+
+/* one was refused that was to be put back: it is tried again */
+void ngx_xmpp_unwritten(ngx_xmpp_session_t *xs);
+
+/* such a one was not: the others may be tried, too */
+void ngx_xmpp_unwritten_answered(ngx_xmpp_session_t *xs);
+
+
 void ngx_xmpp_session_set_flag(ngx_xmpp_session_t *xs, u_char flag,
     ngx_uint_t on);
 ngx_int_t ngx_xmpp_session_ask_flag(ngx_xmpp_stanza_t *stz, u_char flag,

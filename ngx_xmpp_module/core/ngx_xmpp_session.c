@@ -602,6 +602,15 @@ ngx_xmpp_session_reassert_done(void *data, ngx_xmpp_store_result_t *res)
         return;
     }
 
+    /* as by a master without its replicas: bells were missed all the same */
+
+    if (res->reply && res->rc != NGX_OK && res->rc != NGX_DECLINED) {
+        ngx_xmpp_unwritten(xs);
+
+    } else if (xs->unwritten) {
+        ngx_xmpp_unwritten_answered(xs);
+    }
+
     if (res->rc == NGX_OK) {
         if (xs->behind && !xs->stale) {
             ngx_xmpp_session_missed(xs, res->number);

@@ -1,9 +1,10 @@
 #!/usr/bin/perl
 
-# A worker that starts while Redis takes no writes, since it misses its replicas
-# after a failover, learns the secret of the cluster all the same: messages have
-# the ids that any other worker gives them (XEP-0359).  And when Redis takes
-# none again, sessions that end meanwhile are gone when it does.
+# Redis takes no writes for a while, since it misses its replicas after a
+# failover.  A worker that starts then learns the secret of the cluster all the
+# same: messages have the ids that any other worker gives them (XEP-0359).
+# Records of sessions that the new master does not have are put back when it
+# takes them, and those of sessions that end meanwhile go.
 
 use strict;
 use warnings;
@@ -42,6 +43,22 @@ for my $one ([ $alice, $bob ], [ $bob, $alice ]) {
        $m->attr('to') . ': the message has an id');
 }
 
+# what the new master does not know
+
+$redis->command('HDEL', key($alice), record($alice));
+refuse(1);
+
+my $from = $t->host(0)->log_end();
+
+$redis->command(qw/ CLIENT KILL TYPE normal SKIPME yes /);
+ok($t->host(0)->await_log_from($from, qr/refused "FCALL xmpp1_bind".*NOREPL/),
+   'a record was refused');
+refuse(0);
+ok(Test::XMPP::Process::await(sub { has($alice) }), 'and is put back');
+
+
+# sessions that end
+
 refuse(1);
 
 my $at = [ map { $t->host($_)->log_end() } 0, 1 ];
@@ -50,14 +67,18 @@ $o->close();
 ok($t->host($_)->await_log_from($at->[$_], qr/Redis refused .*NOREPLICAS/),
    "host $_: the end of a session was refused") for 0, 1;
 refuse(0);
-ok(Test::XMPP::Process::await(sub {
-       !grep { /^r/ } map { @{ $redis->command('HKEYS', "xmpp:{$_}:sessions") } }
-                          $alice->bare(), $bob->bare() }),
-   'and its record goes when it is not');
+
+for my $one ($alice, $bob) {
+    ok(Test::XMPP::Process::await(sub { !has($one) }),
+       $one->bare() . ': its record goes when it is not');
+}
 
 $t->done();
 
 
+sub key    { 'xmpp:{' . $_[0]->bare() . '}:sessions' }
+sub record { 'r' . $_[0]->jid() =~ s{.*/}{}r }
+sub has    { $redis->command('HEXISTS', key($_[0]), record($_[0])) }
 sub refuse { $redis->command('CONFIG', 'SET', 'min-replicas-to-write', @_) }
 
 
