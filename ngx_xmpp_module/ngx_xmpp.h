@@ -226,6 +226,7 @@ struct ngx_xmpp_worker_s {
     ngx_queue_t                 detached;       /* of ngx_xmpp_sm_t: without
                                                    a stream */
     ngx_queue_t                 bounces;        /* of those that ended */
+    ngx_queue_t                 confirms;       /* bells wait for replicas */
     ngx_event_t                 posted;         /* works on these lists */
 
     ngx_queue_t                 tells;          /* of ngx_xmpp_tell_t: wait */
@@ -266,18 +267,18 @@ struct ngx_xmpp_worker_s {
     ngx_connection_t           *hook;           /* told of a shutdown */
     ngx_event_t                 drain;
     ngx_event_t                 again;          /* after refused SSUBSCRIBE */
+    ngx_event_t                 again_record;   /* after a refused record */
     ngx_event_t                 again_leave;    /* while Redis is away */
     ngx_event_t                 again_remove;
-    ngx_event_t                 again_record;   /* after a refused record */
     ngx_event_t                 trim;           /* gives heap back, slowly */
     ngx_msec_t                  drain_end;
     unsigned                    draining:1;
     unsigned                    drained:1;      /* the store is closed */
     unsigned                    working:1;      /* on its lists */
     unsigned                    refused:1;      /* nodes lack their channel */
+    unsigned                    leave_refused:1;  /* the last end of one was */
 };
 
-    unsigned                    leave_refused:1;  /* the last end of one was */
 
 /* ---- hosts and configuration ---- */
 
@@ -508,10 +509,9 @@ struct ngx_xmpp_session_s {
     unsigned                    recorded:1;     /* Redis has the record */
     unsigned                    listed:1;       /* for who cleans up */
     unsigned                    stale:1;        /* and is to be once more */
+    unsigned                    unwritten:1;    /* its record was refused */
     unsigned                    behind:1;       /* bells may have been missed */
     unsigned                    deaf:1;         /* those of presence, too */
-    unsigned                    unwritten:1;    /* Redis has refused the record
-                                                   that was put back */
     unsigned                    catching_up:1;  /* what rings waits for them */
     unsigned                    displaced:1;    /* lost to a higher epoch */
     unsigned                    removed:1;      /* with its account */
@@ -536,6 +536,7 @@ struct ngx_xmpp_account_s {
     uint64_t                    heard;          /* last doorbell's number */
     uint64_t                    rung;           /* highest that we rang */
     uint64_t                    missed;         /* bells up to it may be */
+    ngx_uint_t                  unsure;         /* bells that wait */
     ngx_xmpp_block_t           *block;          /* the list, NULL: none */
     uint64_t                    block_number;   /* of the bell that told it */
     uint64_t                    carbons_number;
@@ -662,18 +663,17 @@ ngx_int_t ngx_xmpp_session_keep(ngx_xmpp_session_t *xs,
     ngx_xmpp_packet_t *pkt);
 
 
-/* ---- their flags (core/ngx_xmpp_session_flag.c) ---- */
-
-ngx_uint_t ngx_xmpp_session_flag(ngx_xmpp_session_t *xs, u_char flag);
 /* ---- records that were refused (core/ngx_xmpp_unwritten.c) ---- */
 
 /* one was refused that was to be put back: it is tried again */
 void ngx_xmpp_unwritten(ngx_xmpp_session_t *xs);
-
 /* such a one was not: the others may be tried, too */
 void ngx_xmpp_unwritten_answered(ngx_xmpp_session_t *xs);
 
 
+/* ---- their flags (core/ngx_xmpp_session_flag.c) ---- */
+
+ngx_uint_t ngx_xmpp_session_flag(ngx_xmpp_session_t *xs, u_char flag);
 void ngx_xmpp_session_set_flag(ngx_xmpp_session_t *xs, u_char flag,
     ngx_uint_t on);
 ngx_int_t ngx_xmpp_session_ask_flag(ngx_xmpp_stanza_t *stz, u_char flag,
@@ -746,6 +746,7 @@ void ngx_xmpp_variables_set(ngx_variable_value_t *v, ngx_str_t *value);
 #include "ngx_xmpp_inbox.h"
 #include "ngx_xmpp_ack.h"
 #include "ngx_xmpp_bounce.h"
+#include "ngx_xmpp_confirm.h"
 #include "ngx_xmpp_take.h"
 
 /* what was said */

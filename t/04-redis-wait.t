@@ -34,7 +34,7 @@ my $replica = Test::XMPP::Redis->new("$dir/replica");
 
 Driver::build($dir);
 
-# flags of a command: 1 may be repeated, 8 durable
+# flags of a command: 1 may be repeated, 8 durable, 16 a read of what is
 
 my $d = Driver->new($dir, 'main', 'unix:' . $redis->socket()
                     . ' replicas=1 wait=300ms timeout=4s');
@@ -93,6 +93,9 @@ $before = calls('wait');
 $d->say('cmd plain 1 SET plain 1')->expect(qr/^reply plain OK$/);
 is(calls('wait') - $before, 0, 'no WAIT for a command that is not durable');
 
+$d->say('cmd sure 25 GET one')->expect(qr/^reply sure 50$/);
+is(calls('wait') - $before, 1, 'one for what is read');
+
 $d->say('cmd wrong 9 HGET one field');
 like($d->expect(qr/ wrong /), qr/wrong .*WRONGTYPE/, 'an error is told');
 
@@ -102,11 +105,13 @@ like($d->expect(qr/ wrong /), qr/wrong .*WRONGTYPE/, 'an error is told');
 
 $replica->pause();
 $from = $d->nginx()->log_end();
-$d->say('cmd held 9 SET held 1', 'cmd beside 1 PING');
+$d->say('cmd held 9 SET held 1', 'cmd beside 1 PING', 'cmd read 25 GET held');
 is($d->expect(qr/^\w+ (?:held|beside)/), 'reply beside PONG',
    'the durable one is held, and not those around it');
 ok($d->nginx()->await_log_from($from, qr/refused, for 0 replicas/),
    'the log says so');
+is($d->expect(qr/^\w+ read/), 'failed read away',
+   'a read that has to be sure fails');
 
 my $start = time();
 

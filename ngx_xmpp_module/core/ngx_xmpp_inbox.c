@@ -28,6 +28,11 @@
  * held back, when subscriptions are lost again, or the answer of Redis is
  * faster than the bells it tells of: then that goes out before it.
  *
+ * With xmpp_durability replicas=N a page is answered when replicas have what is
+ * in it.  While they are lacking it is given as it is, but for a session for
+ * which something has rung that they did not have: that asks until they are
+ * back (ngx_xmpp_confirm.c).
+ *
  * ngx_xmpp_inbox_t is of the session's pool, whose end cancels a request.
  */
 
@@ -37,6 +42,7 @@
 
 #define NGX_XMPP_INBOX_PAGE           65536     /* bytes, about */
 #define NGX_XMPP_INBOX_AGAIN          2000      /* milliseconds */
+#define NGX_XMPP_INBOX_UNSURE         500       /* the same, for replicas */
 #define NGX_XMPP_INBOX_PAUSE          20        /* the same */
 
 
@@ -97,6 +103,30 @@ ngx_xmpp_inbox_begin(ngx_xmpp_session_t *xs)
 }
 
 
+void
+ngx_xmpp_inbox_unsure(ngx_xmpp_session_t *xs, ngx_uint_t lacking)
+{
+    ngx_xmpp_inbox_t  *ib;
+
+    ib = ngx_xmpp_inbox_get(xs);
+
+    if (ib == NULL) {
+        return;
+    }
+
+    ib->unsure |= lacking;
+
+    if (ib->active) {
+        ib->again = 1;
+        ib->late = 1;
+        return;
+    }
+
+    ib->last.len = 0;
+    ngx_xmpp_inbox_later(ib);
+}
+
+
 static void
 ngx_xmpp_inbox_ask(ngx_xmpp_inbox_t *ib)
 {
@@ -138,7 +168,7 @@ ngx_xmpp_inbox_ask(ngx_xmpp_inbox_t *ib)
                                 &ib->last,
                                 ngx_min(NGX_XMPP_INBOX_PAGE,
                                         xscf->output_queue / 2),
-                                ib->number, ngx_xmpp_inbox_got, ib)
+                                ib->number, ib->unsure, ngx_xmpp_inbox_got, ib)
            == NULL)
     {
         ngx_xmpp_inbox_later(ib);
@@ -159,6 +189,7 @@ ngx_xmpp_inbox_got(void *data, ngx_xmpp_store_result_t *res)
     switch (res->rc) {
 
     case NGX_OK:
+        ib->unsure = 0;
 
         /* what waits for it already goes first, then it is asked again */
 
@@ -453,7 +484,8 @@ ngx_xmpp_inbox_later(ngx_xmpp_inbox_t *ib)
     ngx_xmpp_inbox_release(ib);
 
     ib->active = 1;
-    ngx_add_timer(&ib->timer, NGX_XMPP_INBOX_AGAIN);
+    ngx_add_timer(&ib->timer, ib->unsure ? NGX_XMPP_INBOX_UNSURE
+                                         : NGX_XMPP_INBOX_AGAIN);
 }
 
 

@@ -51,6 +51,8 @@ struct ngx_xmpp_inbox_s {
     unsigned                    late:1;         /* Redis has not answered: what
                                                    rings comes in pages */
     unsigned                    left:1;         /* the socket is gone */
+    unsigned                    unsure:1;       /* it has what replicas had
+                                                   not: no page without them */
 };
 
 
@@ -75,6 +77,12 @@ void ngx_xmpp_inbox_present(ngx_xmpp_session_t *xs, redisReply *reply);
  * have been missed; what the session was given by then is left out.
  */
 void ngx_xmpp_inbox_begin(ngx_xmpp_session_t *xs);
+
+/*
+ * The same, soon: something was kept for it, and may not last.  What is kept
+ * and rings by then comes behind it.  lacking: not before replicas have it.
+ */
+void ngx_xmpp_inbox_unsure(ngx_xmpp_session_t *xs, ngx_uint_t lacking);
 
 /*
  * The session's client is back on another stream, or has acknowledged something

@@ -27,6 +27,8 @@
 static void ngx_xmpp_registry_subscribed(void *data,
     ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_registry_all_again(ngx_xmpp_worker_t *w);
+static void ngx_xmpp_registry_heard(ngx_xmpp_account_t *a,
+    ngx_xmpp_store_bell_t *bell);
 static void ngx_xmpp_registry_stanza(ngx_xmpp_account_t *a,
     ngx_xmpp_store_bell_t *bell);
 static void ngx_xmpp_registry_owed(ngx_xmpp_account_t *a,
@@ -228,6 +230,7 @@ ngx_xmpp_registry_leave(ngx_xmpp_account_t *a)
         return;
     }
 
+    ngx_xmpp_confirm_leave(a);
     ngx_xmpp_store_unsubscribe(a->worker->store, &a->sn.str, a->req);
 
     ngx_rbtree_delete(&a->worker->accounts, &a->sn.node);
@@ -253,16 +256,7 @@ ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell)
         return;
     }
 
-    if (a->heard && bell->previous > a->heard) {
-        ngx_log_error(NGX_LOG_WARN, w->log, 0,
-                      "xmpp missed messages for \"%V\" while Redis was away",
-                      &a->sn.str);
-
-        a->missed = bell->previous;
-        ngx_xmpp_registry_missed(a);
-    }
-
-    a->heard = bell->number;
+    ngx_xmpp_registry_heard(a, bell);
 
     if (bell->kind == NGX_XMPP_BELL_STANZA
         || bell->kind == NGX_XMPP_BELL_KEPT)
@@ -325,6 +319,51 @@ ngx_xmpp_registry_doorbell(void *data, ngx_xmpp_store_bell_t *bell)
                 ngx_xmpp_session_close(xs, NGX_XMPP_SE_NOT_AUTHORIZED,
                                        "the account was removed");
             }
+        }
+    }
+}
+
+
+static void
+ngx_xmpp_registry_heard(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell)
+{
+    if (a->heard && bell->previous > a->heard) {
+        ngx_log_error(NGX_LOG_WARN, a->worker->log, 0,
+                      "xmpp missed messages for \"%V\" while Redis was away",
+                      &a->sn.str);
+
+        a->missed = bell->previous;
+        ngx_xmpp_registry_missed(a);
+    }
+
+    a->heard = bell->number;
+}
+
+
+/*
+ * A bell of what is kept, and may not last: it brings nothing, and what will be
+ * in the inbox is read soon; lacking: when replicas have it.
+ */
+
+void
+ngx_xmpp_registry_unsure(ngx_xmpp_account_t *a, ngx_xmpp_store_bell_t *bell,
+    ngx_uint_t lacking)
+{
+    ngx_queue_t         *q;
+    ngx_xmpp_session_t  *xs;
+
+    ngx_xmpp_registry_heard(a, bell);
+
+    a->missed = ngx_max(a->missed, bell->number);
+
+    for (q = ngx_queue_head(&a->sessions);
+         q != ngx_queue_sentinel(&a->sessions);
+         q = ngx_queue_next(q))
+    {
+        xs = ngx_queue_data(q, ngx_xmpp_session_t, queue);
+
+        if (xs->epoch) {
+            ngx_xmpp_inbox_unsure(xs, lacking);
         }
     }
 }
@@ -675,6 +714,10 @@ ngx_xmpp_registry_state(void *data, ngx_uint_t subscriber, ngx_uint_t ready)
 
     if (!subscriber && ready) {
         ngx_xmpp_heartbeat_ready(w);
+    }
+
+    if (!ready) {
+        ngx_xmpp_confirm_lost(w);
     }
 
     if (w->accounts.root == w->accounts.sentinel) {

@@ -37,6 +37,7 @@ static void ngx_xmpp_router_rung(ngx_xmpp_stanza_t *stz,
     ngx_xmpp_store_result_t *res);
 static void ngx_xmpp_router_end(ngx_xmpp_stanza_t *stz, ngx_int_t rc);
 static void ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res);
+static ngx_uint_t ngx_xmpp_router_repeat(ngx_xmpp_stanza_t *stz);
 static ngx_int_t ngx_xmpp_router_again(ngx_xmpp_stanza_t *stz);
 static void ngx_xmpp_router_retry(ngx_xmpp_stanza_t *stz, ngx_msec_t delay);
 static void ngx_xmpp_router_retry_handler(ngx_event_t *ev);
@@ -236,6 +237,12 @@ ngx_xmpp_router_send(ngx_xmpp_stanza_t *stz)
     {
         /* Redis is away and the queue is full: it certainly did not run */
 
+        if (ngx_xmpp_router_repeat(stz)
+            && ngx_xmpp_router_again(stz) == NGX_OK)
+        {
+            return NGX_AGAIN;
+        }
+
         if (!stz->unknown) {
             ngx_xmpp_stats_routed(stz, NGX_XMPP_STATS_AWAY);
         }
@@ -317,7 +324,9 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
         return;
 
     case NGX_AGAIN:
-        if (stz->unknown && ngx_xmpp_router_again(stz) == NGX_OK) {
+        if ((stz->unknown || ngx_xmpp_router_repeat(stz))
+            && ngx_xmpp_router_again(stz) == NGX_OK)
+        {
             return;
         }
 
@@ -346,6 +355,19 @@ ngx_xmpp_router_done(void *data, ngx_xmpp_store_result_t *res)
 
         ngx_xmpp_batch_done(stz, NGX_OK);
     }
+}
+
+
+/*
+ * Whether another worker may have routed it, which has died: what it has not
+ * acknowledged comes again (XEP-0198, 5), and may have arrived.  Nothing tells
+ * what is the first one that is new.
+ */
+
+static ngx_uint_t
+ngx_xmpp_router_repeat(ngx_xmpp_stanza_t *stz)
+{
+    return stz->session->sm && stz->session->sm->life;
 }
 
 

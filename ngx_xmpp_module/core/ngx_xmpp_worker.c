@@ -110,7 +110,7 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     xmcf->store.redis.gauges = &w->stats->gauges.redis;
 
     w->store = ngx_xmpp_store_create(cycle->pool, cycle->log, &xmcf->store,
-                                     ngx_xmpp_registry_doorbell,
+                                     ngx_xmpp_confirm_init(w, xmcf),
                                      ngx_xmpp_registry_rung,
                                      ngx_xmpp_registry_state, w);
     if (w->store == NULL) {
@@ -155,6 +155,7 @@ ngx_xmpp_worker_exit(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     ngx_xmpp_snapshot_exit(w);
     ngx_xmpp_bounce_exit(w);
     ngx_xmpp_stats_exit(w);
+    ngx_xmpp_confirm_exit(w);
 
     if (w->hook) {
         ngx_close_connection(w->hook);

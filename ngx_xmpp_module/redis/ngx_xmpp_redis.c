@@ -76,6 +76,7 @@ ngx_xmpp_redis_create(ngx_pool_t *pool, ngx_log_t *log,
 
     ngx_xmpp_redis_pubsub_init(r);
     ngx_xmpp_redis_wait_init(r);
+    ngx_xmpp_redis_confirm_init(r);
 
     ngx_xmpp_redis_conn_init(r, 0);
     ngx_xmpp_redis_conn_init(r, 1);
@@ -136,6 +137,7 @@ ngx_xmpp_redis_destroy(ngx_xmpp_redis_t *r, ngx_uint_t quiet)
     r->nfree = 0;
 
     ngx_xmpp_redis_wait_close(r);
+    ngx_xmpp_redis_confirm_void(r);
 }
 
 
@@ -191,6 +193,7 @@ ngx_xmpp_redis_command(ngx_xmpp_redis_t *r, ngx_uint_t flags, ngx_uint_t argc,
     req->repeat = (flags & NGX_XMPP_REDIS_REPEAT) ? 1 : 0;
     req->mark = (flags & NGX_XMPP_REDIS_MARK) ? 1 : 0;
     req->durable = (flags & NGX_XMPP_REDIS_DURABLE) && r->conf.replicas;
+    req->sure = req->durable && (flags & NGX_XMPP_REDIS_SURE);
 
     if (req->durable && r->wait.lacking) {
         ngx_xmpp_redis_req_fail(r, req, NGX_XMPP_REDIS_AWAY);
@@ -329,29 +332,15 @@ void
 ngx_xmpp_redis_req_queue(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_req_t *req)
 {
-    ngx_queue_t  *posted;
-
     ngx_queue_insert_tail(&conn->waiting, &req->queue);
 
     if (req->durable) {
         conn->owed = 1;
+        conn->reading |= req->sure;
     }
 
     ngx_xmpp_redis_deadline(conn);
-
-    if (conn->state != ngx_xmpp_redis_st_ready || conn->greeting) {
-        return;
-    }
-
-    /*
-     * The begin of a graceful shutdown comes from outside of the event loop:
-     * an event posted there to ngx_posted_events would wait for the next
-     * epoll_wait() to end, the other queue makes it return at once.
-     */
-
-    posted = ngx_exiting ? &ngx_posted_next_events : &ngx_posted_events;
-
-    ngx_post_event(&conn->flush, posted);
+    ngx_xmpp_redis_conn_post(conn);
 }
 
 
@@ -437,7 +426,7 @@ ngx_int_t
 ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
 {
     ngx_int_t              rc;
-    ngx_uint_t             setup;
+    ngx_uint_t             setup, confirms;
     ngx_queue_t           *q;
     ngx_xmpp_redis_t      *r;
     ngx_xmpp_redis_req_t  *req;
@@ -463,8 +452,13 @@ ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
     }
 
     if (req->kind == ngx_xmpp_redis_req_wait) {
+        confirms = req->confirms;
         ngx_xmpp_redis_req_free(r, req);
-        rc = ngx_xmpp_redis_wait_reply(conn, reply);
+        rc = ngx_xmpp_redis_wait_reply(conn, confirms, reply);
+
+    } else if (req->kind == ngx_xmpp_redis_req_marker) {
+        ngx_xmpp_redis_req_free(r, req);
+        ngx_xmpp_redis_confirm_published(r, reply);
 
     } else if (req->kind >= ngx_xmpp_redis_req_ping) {
         rc = ngx_xmpp_redis_setup_reply(conn, req->kind, reply);
@@ -479,6 +473,9 @@ ngx_xmpp_redis_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
         } else {
             ngx_queue_insert_tail(&conn->refused, q);
         }
+
+    } else if (req->sure && r->wait.lacking) {
+        ngx_xmpp_redis_req_fail(r, req, NGX_XMPP_REDIS_AWAY);
 
     } else if (req->durable && reply->type != REDIS_REPLY_ERROR) {
         ngx_xmpp_redis_wait_hold(conn, req, reply);

@@ -102,6 +102,16 @@ typedef struct {
 extern const uint64_t  ngx_xmpp_redis_times[NGX_XMPP_REDIS_TIMES];
 
 
+/*
+ * Replicas have what was heard before ngx_xmpp_redis_confirm() gave this
+ * number; ok 0: they are lacking, and nothing more will be told of it and of
+ * those before.  When a connection is lost they are void, too, and nobody is
+ * told.
+ */
+typedef void (*ngx_xmpp_redis_confirmed_pt)(void *data, ngx_uint_t number,
+    ngx_uint_t ok);
+
+
 typedef struct {
     ngx_str_t                   url;          /* for logs, no password */
     ngx_addr_t                 *addr;         /* resolved at configuration */
@@ -143,7 +153,8 @@ typedef struct {
 
     ngx_xmpp_redis_message_pt   message;
     ngx_xmpp_redis_state_pt     state;
-    void                       *data;         /* for message and state */
+    ngx_xmpp_redis_confirmed_pt confirmed;    /* for who asks */
+    void                       *data;         /* for all of these */
 } ngx_xmpp_redis_conf_t;
 
 
@@ -192,6 +203,8 @@ ngx_uint_t ngx_xmpp_redis_ready(ngx_xmpp_redis_t *r, ngx_uint_t subscriber);
                                        them have what it wrote; while there
                                        are too few of them it fails: AWAY
                                        (ngx_xmpp_redis_wait.c) */
+#define NGX_XMPP_REDIS_SURE    16   /* with it, of a read: replicas have what
+                                       it has read, which fails likewise */
 
 /*
  * Queues a command; it leaves with all others at the end of this event-loop
@@ -220,6 +233,16 @@ void ngx_xmpp_redis_cancel(ngx_xmpp_redis_req_t *req);
 ngx_xmpp_redis_req_t *ngx_xmpp_redis_subscribe(ngx_xmpp_redis_t *r,
     ngx_str_t *channel, ngx_xmpp_redis_handler_pt handler, void *data);
 ngx_int_t ngx_xmpp_redis_unsubscribe(ngx_xmpp_redis_t *r, ngx_str_t *channel);
+
+/*
+ * Asks whether conf->replicas replicas have what was heard by now, once in a
+ * turn; conf->confirmed is told the number that is returned, or a later one.
+ * 0: replicas are lacking, or a connection is away (ngx_xmpp_redis_confirm.c).
+ */
+ngx_uint_t ngx_xmpp_redis_confirm(ngx_xmpp_redis_t *r);
+
+/* 1 when there are too few replicas, as far as is known */
+ngx_uint_t ngx_xmpp_redis_lacking(ngx_xmpp_redis_t *r);
 
 /*
  * Requests neither answered nor failed, cancelled ones included; a drain

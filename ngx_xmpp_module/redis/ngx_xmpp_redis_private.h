@@ -50,6 +50,8 @@
 #define NGX_XMPP_REDIS_STABLE    1000    /* ms ready that end a back-off */
 #define NGX_XMPP_REDIS_REMIND    30000   /* ms between log lines of an outage */
 
+#define NGX_XMPP_REDIS_MARK_TEXT 'c'     /* what confirms begins with */
+
 
 typedef enum {
     ngx_xmpp_redis_st_idle = 0,      /* no socket; waits for conn->timer */
@@ -75,7 +77,8 @@ typedef enum {
     ngx_xmpp_redis_req_setup_role,
     ngx_xmpp_redis_req_setup_master, /* these two of a sentinel */
     ngx_xmpp_redis_req_setup_switch,
-    ngx_xmpp_redis_req_wait
+    ngx_xmpp_redis_req_wait,
+    ngx_xmpp_redis_req_marker        /* what confirms, published */
 } ngx_xmpp_redis_kind_e;
 
 
@@ -117,6 +120,7 @@ struct ngx_xmpp_redis_req_s {
     uint64_t                     sent;       /* when, in microseconds */
     ngx_msec_t                   deadline;
     redisReply                  *reply;      /* while it is held */
+    ngx_uint_t                   confirms;   /* WAIT: up to that number */
 
     unsigned                     kind:4;     /* ngx_xmpp_redis_kind_e */
     unsigned                     status:2;   /* ngx_xmpp_redis_status_e */
@@ -124,6 +128,7 @@ struct ngx_xmpp_redis_req_s {
     unsigned                     mark:1;     /* a repeat says that it is one */
     unsigned                     unknown:1;  /* an earlier try may have run */
     unsigned                     durable:1;  /* held until replicas have it */
+    unsigned                     sure:1;     /* durable, and a read */
 };
 
 
@@ -169,6 +174,19 @@ typedef struct {
 
     unsigned                     lacking:1;  /* replicas are */
 } ngx_xmpp_redis_wait_t;
+
+
+/* ngx_xmpp_redis_confirm.c: numbers, each for all up to it */
+typedef struct {
+    ngx_event_t                  timer;      /* until "due" has been heard */
+    ngx_uint_t                   asked;
+    ngx_uint_t                   sure;       /* replicas have what was heard */
+    ngx_uint_t                   heard;      /* the number itself came back */
+    ngx_uint_t                   told;
+    ngx_uint_t                   due;
+
+    unsigned                     denied:1;   /* by an ACL */
+} ngx_xmpp_redis_confirm_t;
 
 
 struct ngx_xmpp_redis_conn_s {
@@ -219,6 +237,9 @@ struct ngx_xmpp_redis_conn_s {
     unsigned                     complained:1;
     unsigned                     leaving:1;  /* lost after the last reply */
     unsigned                     owed:1;     /* durable ones without a WAIT */
+    unsigned                     marking:1;  /* to be published before it: a
+                                                number, or */
+    unsigned                     reading:1;  /* anything */
 };
 
 
@@ -234,6 +255,7 @@ struct ngx_xmpp_redis_s {
     ngx_xmpp_redis_master_t      master;
 
     ngx_xmpp_redis_wait_t        wait;
+    ngx_xmpp_redis_confirm_t     confirm;
 
     ngx_queue_t                  failed;     /* handlers to be told */
     ngx_event_t                  fail;       /* posted: failed not empty */
@@ -314,6 +336,7 @@ void ngx_xmpp_redis_sentinel_tick(ngx_xmpp_redis_conn_t *conn);
 
 ngx_int_t ngx_xmpp_redis_req_format(ngx_xmpp_redis_req_t *req,
     ngx_uint_t argc, ngx_str_t *argv);
+void ngx_xmpp_redis_conn_post(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_conn_flush(ngx_event_t *ev);
 
 /* ngx_xmpp_redis_wait.c */
@@ -325,8 +348,19 @@ ngx_int_t ngx_xmpp_redis_wait_queue(ngx_xmpp_redis_conn_t *conn);
 void ngx_xmpp_redis_wait_hold(ngx_xmpp_redis_conn_t *conn,
     ngx_xmpp_redis_req_t *req, redisReply *reply);
 ngx_int_t ngx_xmpp_redis_wait_reply(ngx_xmpp_redis_conn_t *conn,
-    redisReply *reply);
+    ngx_uint_t confirms, redisReply *reply);
 void ngx_xmpp_redis_wait_lost(ngx_xmpp_redis_conn_t *conn);
+
+/* ngx_xmpp_redis_confirm.c */
+
+void ngx_xmpp_redis_confirm_init(ngx_xmpp_redis_t *r);
+ngx_int_t ngx_xmpp_redis_confirm_queue(ngx_xmpp_redis_conn_t *conn);
+void ngx_xmpp_redis_confirm_published(ngx_xmpp_redis_t *r, redisReply *reply);
+ngx_uint_t ngx_xmpp_redis_confirm_heard(ngx_xmpp_redis_t *r,
+    ngx_str_t *message);
+void ngx_xmpp_redis_confirm_sure(ngx_xmpp_redis_t *r, ngx_uint_t n);
+void ngx_xmpp_redis_confirm_lacking(ngx_xmpp_redis_t *r);
+void ngx_xmpp_redis_confirm_void(ngx_xmpp_redis_t *r);
 
 /* ngx_xmpp_redis_tls.c */
 
@@ -341,6 +375,7 @@ void ngx_xmpp_redis_probe_reset(ngx_xmpp_redis_t *r);
 ngx_uint_t ngx_xmpp_redis_probe_heard(ngx_xmpp_redis_t *r,
     ngx_str_t *channel, ngx_str_t *message);
 void ngx_xmpp_redis_probe_tick(ngx_xmpp_redis_t *r);
+void ngx_xmpp_redis_probe_elsewhere(ngx_xmpp_redis_t *r);
 
 /* ngx_xmpp_redis_setup.c */
 

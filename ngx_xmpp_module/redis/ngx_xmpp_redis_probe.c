@@ -36,7 +36,6 @@ static void ngx_xmpp_redis_probe_counted(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
 static void ngx_xmpp_redis_probe_role(void *data, redisReply *reply,
     ngx_xmpp_redis_status_e status);
-static void ngx_xmpp_redis_probe_elsewhere(ngx_xmpp_redis_t *r);
 
 
 /* the subscriber has become ready: before all other subscriptions */
@@ -97,6 +96,10 @@ ngx_xmpp_redis_probe_heard(ngx_xmpp_redis_t *r, ngx_str_t *channel,
         || ngx_memcmp(channel->data, r->conf.probe.data, channel->len) != 0)
     {
         return 0;
+    }
+
+    if (ngx_xmpp_redis_confirm_heard(r, message)) {
+        return 1;
     }
 
     if (ngx_atoi(message->data, message->len) == (ngx_int_t) r->probe.number) {
@@ -276,7 +279,8 @@ ngx_xmpp_redis_probe_role(void *data, redisReply *reply,
 }
 
 
-static void
+/* the two connections are not those of one server: both are given up */
+void
 ngx_xmpp_redis_probe_elsewhere(ngx_xmpp_redis_t *r)
 {
     ngx_uint_t  i;

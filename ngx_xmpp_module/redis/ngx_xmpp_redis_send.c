@@ -114,10 +114,29 @@ ngx_xmpp_redis_put(u_char *p, u_char type, size_t n)
 }
 
 
-/*
- * Sends what is queued; posted by ngx_xmpp_redis_req_queue(), so once per
- * event-loop turn.
- */
+/* what is queued is sent when this turn ends, if the connection is ready */
+void
+ngx_xmpp_redis_conn_post(ngx_xmpp_redis_conn_t *conn)
+{
+    ngx_queue_t  *posted;
+
+    if (conn->state != ngx_xmpp_redis_st_ready || conn->greeting) {
+        return;
+    }
+
+    /*
+     * The begin of a graceful shutdown comes from outside of the event loop:
+     * an event posted there to ngx_posted_events would wait for the next
+     * epoll_wait() to end, the other queue makes it return at once.
+     */
+
+    posted = ngx_exiting ? &ngx_posted_next_events : &ngx_posted_events;
+
+    ngx_post_event(&conn->flush, posted);
+}
+
+
+/* sends what is queued; posted, so once per event-loop turn */
 void
 ngx_xmpp_redis_conn_flush(ngx_event_t *ev)
 {

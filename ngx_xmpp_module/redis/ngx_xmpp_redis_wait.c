@@ -39,6 +39,7 @@ static void ngx_xmpp_redis_wait_handler(ngx_event_t *ev);
 static void ngx_xmpp_redis_wait_enough(ngx_xmpp_redis_conn_t *conn);
 static void ngx_xmpp_redis_wait_lacking(ngx_xmpp_redis_conn_t *conn,
     redisReply *reply);
+static void ngx_xmpp_redis_wait_unsure(ngx_xmpp_redis_conn_t *conn);
 
 
 static ngx_str_t  ngx_xmpp_redis_wait = ngx_string("WAIT");
@@ -73,6 +74,13 @@ ngx_xmpp_redis_wait_ready(ngx_xmpp_redis_conn_t *conn)
 }
 
 
+ngx_uint_t
+ngx_xmpp_redis_lacking(ngx_xmpp_redis_t *r)
+{
+    return r->wait.lacking;
+}
+
+
 /*
  * Puts a WAIT behind the durable commands that wait to be sent.  NGX_ERROR: no
  * memory.
@@ -81,6 +89,10 @@ ngx_int_t
 ngx_xmpp_redis_wait_queue(ngx_xmpp_redis_conn_t *conn)
 {
     conn->owed = 0;
+
+    if (ngx_xmpp_redis_confirm_queue(conn) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     return ngx_xmpp_redis_wait_send(conn, !conn->client->wait.lacking);
 }
@@ -111,6 +123,10 @@ ngx_xmpp_redis_wait_send(ngx_xmpp_redis_conn_t *conn, ngx_uint_t enough)
         return NGX_ERROR;
     }
 
+    /* a number that is still to be published is behind it */
+
+    req->confirms = conn->client->confirm.asked - conn->marking;
+
     ngx_xmpp_redis_req_queue(conn, req);
 
     return NGX_OK;
@@ -129,11 +145,12 @@ ngx_xmpp_redis_wait_hold(ngx_xmpp_redis_conn_t *conn,
 
 
 /*
- * A WAIT was answered; the reply is the caller's.  NGX_ERROR: the connection
- * is gone.
+ * A WAIT was answered that is for all up to that number; the reply is the
+ * caller's.  NGX_ERROR: the connection is gone.
  */
 ngx_int_t
-ngx_xmpp_redis_wait_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
+ngx_xmpp_redis_wait_reply(ngx_xmpp_redis_conn_t *conn, ngx_uint_t confirms,
+    redisReply *reply)
 {
     ngx_str_t  text;
 
@@ -141,6 +158,7 @@ ngx_xmpp_redis_wait_reply(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
         && reply->integer >= (long long) conn->client->conf.replicas)
     {
         ngx_xmpp_redis_wait_enough(conn);
+        ngx_xmpp_redis_confirm_sure(conn->client, confirms);
         return NGX_OK;
     }
 
@@ -193,16 +211,22 @@ ngx_xmpp_redis_wait_enough(ngx_xmpp_redis_conn_t *conn)
 static void
 ngx_xmpp_redis_wait_lacking(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
 {
+    ngx_uint_t         was;
     ngx_xmpp_redis_t  *r;
 
     r = conn->client;
+    was = r->wait.lacking;
+
+    r->wait.lacking = 1;
+
+    ngx_xmpp_redis_wait_unsure(conn);
+    ngx_xmpp_redis_confirm_lacking(r);
 
     if (!r->wait.timer.timer_set) {
         ngx_add_timer(&r->wait.timer, r->conf.wait);
     }
 
-    if (!r->wait.lacking) {
-        r->wait.lacking = 1;
+    if (!was) {
         r->wait.since = ngx_current_msec;
 
     } else if (ngx_current_msec - r->wait.logged_at < NGX_XMPP_REDIS_REMIND) {
@@ -227,6 +251,28 @@ ngx_xmpp_redis_wait_lacking(ngx_xmpp_redis_conn_t *conn, redisReply *reply)
                   "have what was written, and \"xmpp_durability\" wants %ui; "
                   "see INFO replication there", &r->conf.url,
                   (int64_t) reply->integer, r->conf.replicas);
+}
+
+
+/* reads have changed nothing, and need not wait to be asked again */
+
+static void
+ngx_xmpp_redis_wait_unsure(ngx_xmpp_redis_conn_t *conn)
+{
+    ngx_queue_t           *q, *next;
+    ngx_xmpp_redis_req_t  *req;
+
+    for (q = ngx_queue_head(&conn->held);
+         q != ngx_queue_sentinel(&conn->held);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        req = ngx_queue_data(q, ngx_xmpp_redis_req_t, queue);
+
+        if (req->sure) {
+            ngx_xmpp_redis_req_drop(conn->client, req, NGX_XMPP_REDIS_AWAY);
+        }
+    }
 }
 
 
@@ -264,6 +310,11 @@ ngx_xmpp_redis_wait_lost(ngx_xmpp_redis_conn_t *conn)
     ngx_xmpp_redis_req_t  *req;
 
     conn->owed = 0;
+    conn->reading = 0;
+
+    if (!conn->sentinel) {
+        ngx_xmpp_redis_confirm_void(conn->client);
+    }
 
     for (q = ngx_queue_head(&conn->held);
          q != ngx_queue_sentinel(&conn->held);
@@ -274,6 +325,7 @@ ngx_xmpp_redis_wait_lost(ngx_xmpp_redis_conn_t *conn)
         freeReplyObject(req->reply);
         req->reply = NULL;
         conn->owed = 1;
+        conn->reading |= req->sure;
     }
 
     ngx_xmpp_redis_prepend(&conn->sent, &conn->held);
@@ -286,6 +338,7 @@ ngx_xmpp_redis_wait_lost(ngx_xmpp_redis_conn_t *conn)
 
         if (req->durable) {
             conn->owed = 1;
+            conn->reading |= req->sure;
         }
     }
 
@@ -298,9 +351,12 @@ ngx_xmpp_redis_wait_lost(ngx_xmpp_redis_conn_t *conn)
 
         if (req->durable) {
             conn->owed = 1;
+            conn->reading |= req->sure;
         }
 
-        if (req->kind == ngx_xmpp_redis_req_wait) {
+        if (req->kind == ngx_xmpp_redis_req_wait
+            || req->kind == ngx_xmpp_redis_req_marker)
+        {
             ngx_xmpp_redis_req_drop(conn->client, req,
                                     NGX_XMPP_REDIS_AWAY);
         }

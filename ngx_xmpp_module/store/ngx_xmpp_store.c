@@ -28,6 +28,8 @@ typedef struct {
 
 static void ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
     ngx_uint_t ready);
+static void ngx_xmpp_store_confirmed(void *data, ngx_uint_t number,
+    ngx_uint_t ok);
 static ngx_int_t ngx_xmpp_store_load(ngx_xmpp_store_t *store,
     ngx_uint_t flags);
 static void ngx_xmpp_store_loaded(void *data, redisReply *reply,
@@ -75,6 +77,7 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     store->prefix = conf->prefix;
     store->durability = conf->durability;
     store->bell = bell;
+    store->confirmed = conf->confirmed;
     store->rung = rung;
     store->state = state;
     store->data = data;
@@ -101,6 +104,7 @@ ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
 
     conf->redis.message = ngx_xmpp_store_message;
     conf->redis.state = ngx_xmpp_store_state_handler;
+    conf->redis.confirmed = ngx_xmpp_store_confirmed;
     conf->redis.data = store;
 
     store->redis = ngx_xmpp_redis_create(pool, log, &conf->redis);
@@ -149,11 +153,6 @@ ngx_xmpp_store_connections(ngx_xmpp_store_t *store, ngx_connection_t **c)
 ngx_uint_t
 ngx_xmpp_store_ready(ngx_xmpp_store_t *store)
 {
-    return store->loaded && ngx_xmpp_redis_ready(store->redis, 0)
-           && ngx_xmpp_redis_ready(store->redis, 1);
-}
-
-
     /* what it refused when it took no writes it may take by now */
 
     if (!store->loaded && !store->loading
@@ -161,6 +160,11 @@ ngx_xmpp_store_ready(ngx_xmpp_store_t *store)
     {
         (void) ngx_xmpp_store_load(store, 0);
     }
+
+    return store->loaded && ngx_xmpp_redis_ready(store->redis, 0)
+           && ngx_xmpp_redis_ready(store->redis, 1);
+}
+
 
 ngx_str_t *
 ngx_xmpp_store_secret(ngx_xmpp_store_t *store)
@@ -183,12 +187,12 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
 
     if (!subscriber) {
         store->loaded = 0;
+        store->refused = 0;
 
         if (ready) {
             if (ngx_xmpp_store_load(store, NGX_XMPP_REDIS_SETUP) != NGX_OK) {
                 ngx_log_error(NGX_LOG_ERR, store->log, 0,
                               "xmpp could not send its Functions to Redis");
-        store->refused = 0;
             }
 
             ngx_xmpp_store_agree(store, NGX_XMPP_REDIS_SETUP);
@@ -198,6 +202,22 @@ ngx_xmpp_store_state_handler(void *data, ngx_uint_t subscriber,
     }
 
     store->state(store->data, subscriber, ready);
+}
+
+
+ngx_uint_t
+ngx_xmpp_store_confirm(ngx_xmpp_store_t *store)
+{
+    return ngx_xmpp_redis_confirm(store->redis);
+}
+
+
+static void
+ngx_xmpp_store_confirmed(void *data, ngx_uint_t number, ngx_uint_t ok)
+{
+    ngx_xmpp_store_t *store = data;
+
+    store->confirmed(store->data, number, ok);
 }
 
 
@@ -218,6 +238,8 @@ ngx_xmpp_store_load(ngx_xmpp_store_t *store, ngx_uint_t flags)
         return NGX_ERROR;
     }
 
+    store->loading = 1;
+
     return NGX_OK;
 }
 
@@ -231,15 +253,22 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
     char       *advice;
     ngx_str_t   text;
 
+    store->loading = 0;
+
     if (reply == NULL) {
         return;
     }
 
     if (reply->type == REDIS_REPLY_ERROR) {
+
+        if (store->refused) {
+            return;
+        }
+
+        store->refused = 1;
+
         text.data = (u_char *) reply->str;
         text.len = reply->len;
-
-    store->loading = 1;
 
         advice = ngx_xmpp_redis_advice(&text);
 
@@ -251,23 +280,15 @@ ngx_xmpp_store_loaded(void *data, redisReply *reply,
     }
 
     store->loaded = 1;
+    store->refused = 0;
 
     (void) ngx_xmpp_store_secret(store);
 }
-    store->loading = 0;
-
 
 
 /*
  * The first worker of the cluster decides on the secret, all others read it;
  * after a loss of all data whoever comes back first puts its own there.  A
-
-        if (store->refused) {
-            return;
-        }
-
-        store->refused = 1;
-
  * server that takes no writes now, as it misses replicas or memory, is read at
  * least; and asked again when the secret is wanted (ngx_xmpp_store_secret()).
  */
@@ -281,7 +302,6 @@ ngx_xmpp_store_agree(ngx_xmpp_store_t *store, ngx_uint_t flags)
 
     if (store->secret_data[0] == '\0'
         && ngx_xmpp_id_random(store->secret_data,
-    store->refused = 0;
                               sizeof(store->secret_data) / 2)
            != NGX_OK)
     {
@@ -429,6 +449,7 @@ ngx_xmpp_store_command(ngx_xmpp_store_t *store, ngx_xmpp_store_args_t *a,
     req->mark = a->mark;
     req->once = a->once;
     req->durable = a->durable;
+    req->sure = a->sure;
 
     if (ngx_xmpp_store_request(req) != NGX_OK) {
         return NULL;
@@ -449,7 +470,9 @@ ngx_xmpp_store_request(ngx_xmpp_store_req_t *req)
                                         | (req->mark ? NGX_XMPP_REDIS_MARK
                                                      : 0)
                                         | (req->durable
-                                           ? NGX_XMPP_REDIS_DURABLE : 0),
+                                           ? NGX_XMPP_REDIS_DURABLE : 0)
+                                        | (req->sure ? NGX_XMPP_REDIS_SURE
+                                                     : 0),
                                         req->argc, req->argv,
                                         ngx_xmpp_store_reply, req);
 

@@ -39,6 +39,7 @@ typedef struct {
     ngx_xmpp_redis_conf_t     redis;
     ngx_str_t                 prefix;         /* of keys and channels */
     ngx_uint_t                durability;     /* ngx_xmpp_durability_e */
+    ngx_xmpp_redis_confirmed_pt  confirmed;   /* with the data of bells */
     ngx_uint_t                configured;     /* unsigned  configured:1; */
 } ngx_xmpp_store_conf_t;
 
@@ -205,16 +206,15 @@ typedef struct {
 } ngx_xmpp_store_contact_t;
 
 
-/*
- * Begins to connect; bell, rung and state are called for the rest of the
- * process.  NULL: no memory.
- */
+/* begins to connect; calls the functions from then on; NULL: no memory */
 ngx_xmpp_store_t *ngx_xmpp_store_create(ngx_pool_t *pool, ngx_log_t *log,
     ngx_xmpp_store_conf_t *conf, ngx_xmpp_store_bell_pt bell,
     ngx_xmpp_store_rung_pt rung, ngx_xmpp_redis_state_pt state, void *data);
 
-/* the stanzas of a bell, one by one: *pos begins as lengths.data, *stanza as a
-   null string; NGX_DECLINED: that was the last one */
+/* ngx_xmpp_redis_confirm() */
+ngx_uint_t ngx_xmpp_store_confirm(ngx_xmpp_store_t *store);
+
+/* of a bell; *pos begins as lengths.data, *stanza as null; DECLINED: no more */
 ngx_int_t ngx_xmpp_store_bell_next(ngx_xmpp_store_bell_t *bell, u_char **pos,
     ngx_str_t *stanza);
 
@@ -235,10 +235,7 @@ ngx_uint_t ngx_xmpp_store_connections(ngx_xmpp_store_t *store,
 /* 1 when both connections work */
 ngx_uint_t ngx_xmpp_store_ready(ngx_xmpp_store_t *store);
 
-/*
- * What makes fake salts stable in the whole cluster; len 0: not known yet, and
- * asked for.
- */
+/* what makes fake salts stable in the whole cluster; len 0: not known yet */
 ngx_str_t *ngx_xmpp_store_secret(ngx_xmpp_store_t *store);
 
 /* the key tag of a bare JID: *bare itself, or escaped from pool */
@@ -407,15 +404,15 @@ ngx_xmpp_store_req_t *ngx_xmpp_store_affected(ngx_xmpp_store_t *store,
     ngx_str_t *jids, ngx_xmpp_store_handler_pt handler, void *data);
 
 /*
- * The next page of the inbox, of about so many bytes, for a session, behind
- * last, the last entry of the page before, or empty, without what bells above
- * the number heard are to bring.  The reply has ids and stanzas, in turn, from
- * element 3 on; none: that is all.  DECLINED: fenced.
+ * A page of the inbox, of about so many bytes, for a session, behind last, the
+ * last entry of the one before, or empty, without what bells above heard are to
+ * bring: ids and stanzas, in turn, from the reply's element 3 on; none: that is
+ * all.  DECLINED: fenced; AGAIN, when unsure: replicas are lacking.
  */
 ngx_xmpp_store_req_t *ngx_xmpp_store_inbox(ngx_xmpp_store_t *store,
     ngx_pool_t *pool, ngx_xmpp_store_session_t *ss, ngx_str_t *last,
-    size_t bytes, uint64_t heard, ngx_xmpp_store_handler_pt handler,
-    void *data);
+    size_t bytes, uint64_t heard, ngx_uint_t unsure,
+    ngx_xmpp_store_handler_pt handler, void *data);
 
 /*
  * A session of tag's account has taken entries of its inbox: "number first

@@ -24,7 +24,8 @@ static void ngx_xmpp_store_taken_args(ngx_xmpp_store_t *store,
 ngx_xmpp_store_req_t *
 ngx_xmpp_store_inbox(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_session_t *ss, ngx_str_t *last, size_t bytes,
-    uint64_t heard, ngx_xmpp_store_handler_pt handler, void *data)
+    uint64_t heard, ngx_uint_t unsure, ngx_xmpp_store_handler_pt handler,
+    void *data)
 {
     ngx_xmpp_store_args_t  a;
 
@@ -34,6 +35,9 @@ ngx_xmpp_store_inbox(ngx_xmpp_store_t *store, ngx_pool_t *pool,
     ngx_xmpp_store_arg(&a, last);
     ngx_xmpp_store_arg_uint(&a, bytes);
     ngx_xmpp_store_arg_uint(&a, heard);
+
+    a.sure = (unsure || !ngx_xmpp_redis_lacking(store->redis));
+    a.durable = a.sure;
 
     return ngx_xmpp_store_command(store, &a, handler, data);
 }

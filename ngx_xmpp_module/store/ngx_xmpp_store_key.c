@@ -185,6 +185,7 @@ ngx_xmpp_store_args(ngx_xmpp_store_args_t *a, ngx_pool_t *pool, size_t extra)
     a->mark = 0;
     a->once = 0;
     a->durable = 0;
+    a->sure = 0;
     a->p = ngx_pnalloc(pool, extra);
 
     if (a->p == NULL) {

@@ -36,6 +36,7 @@ struct ngx_xmpp_store_s {
     ngx_uint_t                  agreeing;     /* requests for it, under way */
 
     ngx_xmpp_store_bell_pt      bell;
+    ngx_xmpp_redis_confirmed_pt confirmed;
     ngx_xmpp_store_rung_pt      rung;
     ngx_xmpp_redis_state_pt     state;
     void                       *data;
@@ -49,9 +50,9 @@ struct ngx_xmpp_store_s {
     char                       *said;         /* of its disk; NULL: nothing */
 
     unsigned                    loaded:1;     /* Functions are there */
-    unsigned                    closed:1;     /* its requests are gone */
     unsigned                    loading:1;
     unsigned                    refused:1;    /* they were, and that is said */
+    unsigned                    closed:1;     /* its requests are gone */
     unsigned                    evicting:1;   /* Redis may lose keys */
     unsigned                    unlogged:1;   /* it has no append-only file */
 };
@@ -72,6 +73,7 @@ struct ngx_xmpp_store_req_s {
     unsigned                    mark:1;       /* as of the arguments */
     unsigned                    once:1;
     unsigned                    durable:1;
+    unsigned                    sure:1;
 };
 
 
@@ -87,6 +89,7 @@ typedef struct {
     unsigned                    once:1;       /* not on a new connection */
     unsigned                    durable:1;    /* answered when replicas have
                                                  it, where they have to */
+    unsigned                    sure:1;       /* it reads: what it has read */
 } ngx_xmpp_store_args_t;
 
 

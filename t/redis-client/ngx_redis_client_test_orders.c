@@ -111,7 +111,8 @@ ngx_redis_client_test_line(u_char *p, size_t len)
 static void
 ngx_redis_client_test_cmd(ngx_uint_t n, ngx_str_t *word)
 {
-    ngx_redis_client_test_call(&word[1], ngx_atoi(word[2].data, 1), n - 3,
+    ngx_redis_client_test_call(&word[1],
+                               ngx_atoi(word[2].data, word[2].len), n - 3,
                                &word[3]);
 }
 
@@ -140,7 +141,8 @@ ngx_redis_client_test_many(ngx_uint_t n, ngx_str_t *word)
             }
         }
 
-        ngx_redis_client_test_call(&name, ngx_atoi(word[3].data, 1), n - 4,
+        ngx_redis_client_test_call(&name,
+                                   ngx_atoi(word[3].data, word[3].len), n - 4,
                                    argv);
     }
 }

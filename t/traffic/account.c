@@ -18,6 +18,7 @@
 
 static void tr_account_settle(tr_run_t *run, tr_record_t *rec,
     tr_state_e state);
+static void tr_account_fault(tr_run_t *run, uint32_t n, const char *what);
 static uint32_t tr_account_id(tr_str_t *rest);
 static uint32_t *tr_account_pair(tr_run_t *run, uint32_t from, uint32_t to);
 static void tr_account_grow(tr_run_t *run);
@@ -102,6 +103,7 @@ tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
 
         if (rec->id == 0 || rec->id != tr_account_id(&start->rest)) {
             run->count.renamed++;
+            tr_account_fault(run, n, "renamed");
         }
 
         return TR_ERROR;
@@ -109,6 +111,7 @@ tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
 
     if (rec->state == tr_st_returned) {
         run->count.stray++;
+        tr_account_fault(run, n, "came after it had come back");
         return TR_ERROR;
     }
 
@@ -150,6 +153,19 @@ tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
     tr_account_settle(run, rec, tr_st_received);
 
     return TR_OK;
+}
+
+
+static void
+tr_account_fault(tr_run_t *run, uint32_t n, const char *what)
+{
+    tr_record_t  *rec;
+
+    rec = &run->records[n];
+
+    fprintf(stderr, "%s: %u from %s to %s, sent at %.3f s, at %.3f s\n", what,
+            n, run->clients[rec->from].user, run->clients[rec->to].user,
+            rec->time / 1e6, (run->now - run->started) / 1e6);
 }
 
 
@@ -200,6 +216,7 @@ tr_account_returned(tr_run_t *run, tr_client_t *cl, uint32_t n)
 
     if (rec->state == tr_st_received || rec->state == tr_st_returned) {
         run->count.stray++;
+        tr_account_fault(run, n, "came back after it had come");
         return;
     }
 
@@ -218,6 +235,27 @@ tr_account_unknown(tr_run_t *run, uint32_t n)
     rec = &run->records[n];
 
     if (rec->state == tr_st_sent) {
+        run->count.unknown++;
+        tr_account_settle(run, rec, tr_st_unknown);
+    }
+}
+
+
+/*
+ * tr_account_again() is told that one is sent again, since the server has not
+ * acknowledged it.  If it had come back it may arrive now, behind later ones;
+ * or not, when the server knows these.
+ */
+
+void
+tr_account_again(tr_run_t *run, uint32_t n)
+{
+    tr_record_t  *rec;
+
+    rec = &run->records[n];
+
+    if (rec->state == tr_st_returned) {
+        run->count.returned--;
         run->count.unknown++;
         tr_account_settle(run, rec, tr_st_unknown);
     }

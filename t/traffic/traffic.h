@@ -25,6 +25,8 @@
  *          -> unknown -> received  its sender or recipient was cut off
  *                                  meanwhile, or the test forgot it; it may
  *                                  or may not arrive (late)
+ *             returned -> unknown  it is sent again with --sm, since it was not
+ *                                  acknowledged
  *          (still sent at the end: lost)
  *
  * What arrives again is doubled, and renamed when it has not the <stanza-id/>
@@ -480,6 +482,7 @@ uint32_t tr_account_sent(tr_run_t *run, tr_client_t *from, tr_client_t *to,
 int tr_account_received(tr_run_t *run, tr_client_t *cl, uint32_t n,
     tr_kind_e kind, tr_start_t *start);
 void tr_account_returned(tr_run_t *run, tr_client_t *cl, uint32_t n);
+void tr_account_again(tr_run_t *run, uint32_t n);
 void tr_account_unknown(tr_run_t *run, uint32_t n);
 void tr_account_cut(tr_run_t *run, tr_client_t *cl);
 void tr_account_forget(tr_run_t *run);

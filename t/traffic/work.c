@@ -448,6 +448,7 @@ tr_work_again(tr_run_t *run, tr_client_t *cl, uint32_t n)
 
     rec = &run->records[n];
 
+    tr_account_again(run, n);
     tr_work_write(run, cl, &run->clients[rec->to], rec->kind, rec->full, n);
 }
 
