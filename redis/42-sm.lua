@@ -15,7 +15,9 @@
 -- returns: { 'ok' }, { 'conflict' }
 --
 local function sm_enable(keys, args)
-    if not mine(keys[1], args[1], args[2], args[3]) then
+    local own, _, _, flags = mine(keys[1], args[1], args[2], args[3])
+
+    if not own then
         return { 'conflict' }
     end
 
@@ -29,6 +31,10 @@ local function sm_enable(keys, args)
                'timeout', args[5], 'base', args[6], 'handled', handled,
                'epoch', args[3], 'life', args[8] or '0',
                'created', args[9] or '0')
+
+    if string.find(flags, 'd', 1, true) then
+        sm_waits(keys[2])
+    end
 
     return { 'ok' }
 end
