@@ -412,6 +412,7 @@ struct ngx_xmpp_stream_s {
     ngx_xmpp_out_t            **last_out;
     size_t                      out_sent;       /* of the first packet */
     size_t                      out_size;       /* of all */
+    ngx_uint_t                  out_places;     /* how many they are */
     void                      (*written)(ngx_xmpp_session_t *xs);
                                                 /* once, when out is empty */
 

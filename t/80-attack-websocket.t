@@ -46,7 +46,7 @@ http {
     ssl_certificate_key  %%TESTDIR%%/localhost.key;
 
     server {
-        listen  127.0.0.1:%%PORT_2%%;
+        listen  127.0.0.1:%%PORT_2%% sndbuf=16k;
 
         location = /xmpp-websocket {
             xmpp_websocket;
@@ -223,21 +223,24 @@ for ([ 'DOCTYPE', "<!DOCTYPE x [<!ENTITY a 'b'>]>", qr/restricted-xml/ ],
        'a flood of white space, too');
 }
 
-# Pings whose Pongs nobody reads: bounded as all output is
+# Pings whose Pongs nobody reads: bounded as all output is, and the empty ones
+# by what they take, which is not their two bytes
 
-{
+for (125, 0) {
     my $c = ws(rcvbuf => 4096)->login();
+    my $pings = $c->frame(ping => 'x' x $_) x 5000;
     my $end = $t->log_end();
+    my $waiting;
 
     $c->{deaf} = 1;
-    $c->queue_bytes($c->frame(ping => 'x' x 125) x 100);
 
     ok(Test::XMPP::Process::await(sub {
-        $c->queue_bytes($c->frame(ping => 'x' x 125) x 100)
-            if length $c->{out} < 1000;
+        $c->queue_bytes($pings) if length $c->{out} < 50000;
         $c->flush();
-        $t->read_log() =~ /client does not read: \d+ bytes are waiting/
-    }), 'Pongs that are not read end the connection');
+        ($waiting) = substr($t->read_log(), $end)
+                     =~ /client does not read: (\d+) bytes are waiting/;
+    }), "Pongs of $_ bytes that are not read end the connection");
+    cmp_ok($waiting, '<', $_ ? 65536 : 4096, 'before there are too many');
 }
 
 # a frame that never ends holds nothing but its deadline

@@ -12,11 +12,16 @@
 #include "ngx_xmpp_frame.h"
 
 
+/* what a packet takes at the least, so that small ones are bounded, too */
+#define NGX_XMPP_SOCKET_PLACE                                                 \
+    (sizeof(ngx_xmpp_out_t) + sizeof(ngx_xmpp_packet_t))
+
 /* bytes before those of the packet */
 #define ngx_xmpp_socket_head(out)                                             \
     ((out)->framed ? ngx_xmpp_frame_head_size((out)->len) : 0)
 
 
+static size_t ngx_xmpp_socket_backlog(ngx_xmpp_stream_t *st);
 static ngx_int_t ngx_xmpp_socket_admit(ngx_xmpp_stream_t *st, size_t len);
 static ngx_int_t ngx_xmpp_socket_relieve(ngx_xmpp_stream_t *st, size_t len,
     size_t max);
@@ -71,7 +76,9 @@ ngx_xmpp_socket_admit(ngx_xmpp_stream_t *st, size_t len)
         return NGX_ERROR;
     }
 
-    if (st->out_size && st->out_size + len > st->conf->output_queue) {
+    if (st->out && ngx_xmpp_socket_backlog(st) + len
+                   > st->conf->output_queue)
+    {
         ngx_log_error(NGX_LOG_INFO, st->connection->log, 0,
                       "client does not read: %uz bytes are waiting for it",
                       st->out_size);
@@ -94,7 +101,16 @@ ngx_xmpp_socket_room(ngx_xmpp_stream_t *st, size_t len)
 
     return st->state != NGX_XMPP_ST_CLOSED
            && ngx_xmpp_socket_relieve(st, len, max) == NGX_OK
-           && (st->out_size == 0 || st->out_size + len <= max);
+           && (st->out == NULL || ngx_xmpp_socket_backlog(st) + len <= max);
+}
+
+
+/* what waits takes: the place of a Pong is many times its two bytes */
+
+static size_t
+ngx_xmpp_socket_backlog(ngx_xmpp_stream_t *st)
+{
+    return ngx_max(st->out_size, st->out_places * NGX_XMPP_SOCKET_PLACE);
 }
 
 
@@ -103,7 +119,7 @@ ngx_xmpp_socket_room(ngx_xmpp_stream_t *st, size_t len)
 static ngx_int_t
 ngx_xmpp_socket_relieve(ngx_xmpp_stream_t *st, size_t len, size_t max)
 {
-    if (st->out_size + len > max
+    if (ngx_xmpp_socket_backlog(st) + len > max
         && st->connection->write->ready
         && ngx_xmpp_socket_flush(st) == NGX_ERROR)
     {
@@ -196,6 +212,7 @@ ngx_xmpp_socket_put(ngx_xmpp_stream_t *st, ngx_xmpp_packet_t *pkt,
 
     *st->last_out = out;
     st->last_out = &out->next;
+    st->out_places++;
     st->out_size += ngx_xmpp_socket_head(out) + len;
     w->stats->gauges.output += ngx_xmpp_socket_head(out) + len;
 
@@ -400,6 +417,7 @@ ngx_xmpp_socket_sent(ngx_xmpp_stream_t *st, size_t n)
 
         n -= len;
         st->out_sent = 0;
+        st->out_places--;
 
         st->out = out->next;
         if (st->out == NULL) {
