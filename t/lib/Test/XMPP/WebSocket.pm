@@ -58,7 +58,7 @@ sub handshake {
 
     $self->{upgraded} = 0;
     $self->{in} = '';
-    delete @$self{qw/ answer close_code close_reason message /};
+    delete @$self{qw/ answer close_code close_reason closed message /};
 
     $self->SUPER::connect();
     $self->send_bytes($self->request(%opt));
@@ -364,6 +364,25 @@ sub expect_pong {
     return 1 if $event && $event->[0] eq 'pong' && $event->[1] eq $payload;
     return $self->_wrong('expected a Pong, got '
                          . Test::XMPP::Client::describe($event));
+}
+
+
+# The end, and a stream error before it; other stanzas may come before them.
+
+sub pick_end {
+    my ($self) = @_;
+
+    return $self->wait(sub { defined $self->{eof} })
+           && defined $self->{closed};
+}
+
+
+sub pick_error {
+    my ($self, $condition) = @_;
+
+    my $error = $self->pick(name => 'error', ns => $NS{stream}) or return;
+
+    return $self->pick_end() && $error->error() eq $condition;
 }
 
 
