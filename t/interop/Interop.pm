@@ -51,6 +51,7 @@ use IPC::Open3;
 use Time::HiRes qw/ time /;
 
 my $here = dirname(abs_path(__FILE__));
+my $npm = abs_path("$here/../..") . '/build/t/npm';
 
 my %clients = (
     slixmpp => {
@@ -74,6 +75,10 @@ my %clients = (
         command => ['perl', "$here/go_sendxmpp_client.pl"],
         probe => 'go-sendxmpp --version',
     },
+    (map { $_ => {
+        command => ['node', "$here/npm/${_}_client.mjs"],
+        probe => "node --version && test -d $npm/node_modules/ws",
+    } } qw/ xmppjs strophejs stanza /),
     profanity => {
         command => ['perl', "$here/profanity_client.pl"],
         probe => 'profanity --version && tmux -V',
@@ -110,6 +115,8 @@ sub start {
     local $ENV{XMPP_TLS_MAX} = $arg{tls_max} // '';
     local $ENV{XMPP_REGISTER} = $arg{register} // '';
     local $ENV{XMPP_RESUME} = $arg{resume};
+    local $ENV{XMPP_NPM} = $npm;
+    local $ENV{NODE_EXTRA_CA_CERTS} = $arg{ca};
 
     open my $err, '>', File::Spec->devnull() or die "devnull: $!\n";
     $self->{pid} = open3($self->{to}, $self->{from},
