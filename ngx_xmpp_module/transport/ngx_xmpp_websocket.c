@@ -212,11 +212,28 @@ ngx_xmpp_websocket_stream(ngx_http_request_t *r)
 static void
 ngx_xmpp_websocket_read_handler(ngx_event_t *rev)
 {
-    ngx_connection_t  *c;
+    ngx_connection_t      *c;
+    ngx_http_request_t    *r;
+    ngx_xmpp_websocket_t  *ws;
 
     c = rev->data;
+    r = c->data;
 
-    ngx_xmpp_socket_read(ngx_xmpp_websocket_stream(c->data));
+    ws = ngx_http_get_module_ctx(r, ngx_xmpp_websocket_module);
+
+    if (c->close && r->count > 1) {
+
+        /*
+         * nginx needs the slot, maybe for a subrequest of "mirror", which is
+         * on the stack: the request is freed when it has come back
+         */
+
+        ngx_reusable_connection(c, 0);
+        ngx_xmpp_socket_resume(ws->stream);
+        return;
+    }
+
+    ngx_xmpp_socket_read(ws->stream);
 }
 
 
@@ -246,7 +263,10 @@ ngx_xmpp_websocket_log_handler(ngx_http_request_t *r, ngx_http_request_t *sr,
 }
 
 
-/* never called under a handler of the request: its count is one by then */
+/*
+ * Never called under a handler of the request: its count is one by then, or
+ * there are subrequests of "mirror", which end by its cleanup.
+ */
 
 static void
 ngx_xmpp_websocket_finalize(ngx_xmpp_stream_t *st, ngx_uint_t status)
