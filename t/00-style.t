@@ -215,7 +215,7 @@ sub check_lines {
         my $tabs = $file =~ m{(?:^|/)Makefile$|\.make$|\.corpus/};
         my $markdown = $file =~ /\.md$/;
 
-        next if $file =~ m{^t/fuzz/corpus-|^docs/benchmark\.svg$
+        next if $file =~ m{^t/fuzz/corpus-|^docs/.*\.svg$
                            |^docs/admin/grafana\.json$}x;
 
         bad($file, 'does not end with one newline')
