@@ -362,6 +362,12 @@ sub check_documents {
                 join(', ', sort keys %on_page));
         bad($word, 'its table of documents was not understood')
             if !%in_table;
+
+        for my $name (sort keys %in_table) {
+            bad('docs/xep.md', "has no row of $name for $word")
+                if $text{'docs/xep.md'}
+                   !~ m{^\| \[\Q$name\E\].*\(modules/$word\.md\)}m;
+        }
     }
 }
 

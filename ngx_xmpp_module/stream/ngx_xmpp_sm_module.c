@@ -77,7 +77,7 @@ static ngx_conf_post_t  ngx_xmpp_sm_location = { ngx_xmpp_sm_check_location };
 
 
 static ngx_xmpp_xep_t  ngx_xmpp_sm_xeps[] = {
-    { 198, "1.6.3", "acknowledgements" },
+    { 198, "1.6.3", "of clients' streams" },
     ngx_xmpp_null_xep
 };
 
