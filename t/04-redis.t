@@ -522,6 +522,7 @@ my %bad = (
     'sentinel://u:%z@h/m'     => 'bad "%" escape',
     'cluster:10.0.0.1'        => '"cluster:"\) is not supported',
     'http://10.0.0.1'         => 'neither "unix:", "redis:", ',
+    '127.0.0.1:6379'          => 'write it like "redis:127.0.0.1:6379"',
     'redis:'                  => 'no host|invalid host',
     'redis:10.0.0.1:99999'    => 'invalid port',
     'redis://10.0.0.1/x'      => 'is not a number',

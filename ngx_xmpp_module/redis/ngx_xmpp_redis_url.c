@@ -95,7 +95,7 @@ ngx_xmpp_redis_parse_url(ngx_pool_t *pool, ngx_str_t *url,
 
     } else if (!ngx_xmpp_redis_has_prefix(url, "unix:", 5)) {
         *err = "neither \"unix:\", \"redis:\", \"rediss:\", \"sentinel:\" "
-               "nor \"sentinels:\"";
+               "nor \"sentinels:\"; write it like \"redis:127.0.0.1:6379\"";
         return NGX_ERROR;
     }
 
