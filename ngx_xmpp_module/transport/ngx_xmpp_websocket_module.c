@@ -18,6 +18,7 @@ static char *ngx_xmpp_websocket_merge_loc_conf(ngx_conf_t *cf, void *parent,
     void *child);
 static char *ngx_xmpp_websocket(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+static ngx_uint_t ngx_xmpp_websocket_usual_port(ngx_str_t *origin);
 static char *ngx_xmpp_websocket_origins(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 static char *ngx_xmpp_websocket_proxies(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -216,6 +217,20 @@ ngx_xmpp_websocket(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 /* RFC 6454, 6.2: "https://example.org", with no slash at the end */
 
+static ngx_uint_t
+ngx_xmpp_websocket_usual_port(ngx_str_t *origin)
+{
+    u_char  *last;
+
+    last = origin->data + origin->len;
+
+    return (ngx_strncasecmp(origin->data, (u_char *) "https://", 8) == 0
+            && ngx_strcmp(last - 4, ":443") == 0)
+           || (ngx_strncasecmp(origin->data, (u_char *) "http://", 7) == 0
+               && ngx_strcmp(last - 3, ":80") == 0);
+}
+
+
 static char *
 ngx_xmpp_websocket_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -251,6 +266,16 @@ ngx_xmpp_websocket_origins(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                "write it as browsers do, like "
                                "\"https://example.org\"", &value[i],
                                &cmd->name);
+            return NGX_CONF_ERROR;
+        }
+
+        /* RFC 6454, 6.2, step 4: the usual port is not said */
+
+        if (ngx_xmpp_websocket_usual_port(&value[i])) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" is no origin in \"%V\" directive: "
+                               "browsers do not write the usual port, so "
+                               "leave it out", &value[i], &cmd->name);
             return NGX_CONF_ERROR;
         }
 
