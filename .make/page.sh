@@ -84,7 +84,8 @@ fetch_converse() {
     ! is_converse "$CONVERSE_DIR/$converse" || return 0
 
     if ! command -v "$NPM" > /dev/null; then
-        no_converse "$NPM is not installed."
+        no_converse "$NPM is not installed." \
+            "On Debian, sudo make run installs npm."
         return 1
     fi
 

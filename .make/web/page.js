@@ -16,6 +16,8 @@ const page = document.getElementById('page');
 const form = document.getElementById('login');
 const said = document.getElementById('said');
 
+let asked = '';
+
 /* what Converse.js has, and this server does not: rooms, PEP */
 
 const unused = ['converse-bookmark-views', 'converse-bookmarks',
@@ -29,6 +31,8 @@ const hidden = ['converse-brand-logo', 'converse-controlbox-navbar',
 
 
 function login(jid, password) {
+    asked = jid;
+
     const url = new URL('xmpp-websocket', location.href);
 
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -114,6 +118,7 @@ function leave(why) {
 
     if (why) {
         sessionStorage.setItem('said', why);
+        sessionStorage.setItem('asked', asked);
     }
 
     location.replace(location.pathname);
@@ -145,7 +150,9 @@ function show() {
     form.hidden = false;
     document.getElementById('hint').hidden = false;
 
-    choose(settings.accounts[0] ?? '');
+    /* a wrong password is no reason to choose somebody else */
+    choose(sessionStorage.getItem('asked') ?? settings.accounts[0] ?? '');
+    sessionStorage.removeItem('asked');
 }
 
 
