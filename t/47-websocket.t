@@ -220,6 +220,8 @@ is($c->handshake(@{ $_->[1] }), $_->[2], $_->[0]) for
 
 is($c->handshake(fields => { 'Sec-WebSocket-Version' => 8 }), 426);
 is($c->field('Sec-WebSocket-Version'), '13', 'RFC 6455, 4.4: which one is');
+is($c->handshake(method => 'POST', fields => { 'Content-Length' => 0 }), 405);
+is($c->field('Allow'), 'GET', 'RFC 9110, 15.5.6: what is allowed');
 
 # the origin, once there is a list
 

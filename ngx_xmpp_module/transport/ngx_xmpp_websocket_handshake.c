@@ -88,6 +88,13 @@ ngx_xmpp_websocket_handshake(ngx_http_request_t *r,
     ngx_xmpp_websocket_fields_t  f;
 
     if (r->method != NGX_HTTP_GET) {
+
+        /* RFC 9110, 15.5.6 */
+
+        if (ngx_xmpp_websocket_instead(r, "Allow", "GET") != NGX_OK) {
+            return NGX_ERROR;
+        }
+
         return ngx_xmpp_websocket_refuse(r, NGX_HTTP_NOT_ALLOWED,
                                          "is not GET");
     }
