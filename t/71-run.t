@@ -129,7 +129,7 @@ like(refused("RUN_DIR=/proc/no"), qr{^Cannot write to /proc/no, }m,
      'no right to write');
 like(refused('DOMAIN=a b', "RUN_DIR=$state"), qr/^DOMAIN=a b is not a domain/m,
      'a domain that is none');
-like(refused('PORT=5222x', "RUN_DIR=$state"), qr/^5222x is not a port/m,
+like(refused('PORT=5222x', "RUN_DIR=$state"), qr{^PORT=5222x is not a port}m,
      'a port that is none');
 like(refused("RUN_DIR=$dir/a b"), qr/^nginx cannot take the path/m,
      'a path that nginx cannot take');
