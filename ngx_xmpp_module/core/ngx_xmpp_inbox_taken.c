@@ -95,11 +95,14 @@ ngx_xmpp_inbox_give(ngx_xmpp_session_t *xs, ngx_xmpp_packet_t *pkt)
 
     /*
      * It has rung unheard, or will be heard yet, behind what is held back: that
-     * is older, and waits for nothing but the pages.
+     * is older.  When it waits for more than pages, for answers to presence,
+     * what is not kept goes on waiting for them.
      */
 
-    if (xs->early && xs->holds == (ngx_uint_t) ib->holding + xs->catching_up) {
-        ngx_xmpp_session_older(xs, pkt->number);
+    if (xs->early) {
+        ngx_xmpp_session_older(xs, pkt->number,
+                               xs->holds != (ngx_uint_t) ib->holding
+                                            + xs->catching_up);
     }
 
     ngx_xmpp_session_output(xs, pkt);

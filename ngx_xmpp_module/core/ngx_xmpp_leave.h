@@ -92,7 +92,14 @@ void ngx_xmpp_tell_directed(ngx_xmpp_tell_t *t, ngx_queue_t *directed,
 
 void ngx_xmpp_session_hold(ngx_xmpp_session_t *xs);
 void ngx_xmpp_session_release(ngx_xmpp_session_t *xs);
-void ngx_xmpp_session_older(ngx_xmpp_session_t *xs, uint64_t number);
+
+/*
+ * Of what waits, what has rung before the message with this number goes out:
+ * all that is in front of such a message, and that; kept: only messages that
+ * are kept, whatever else waits in front of them.
+ */
+void ngx_xmpp_session_older(ngx_xmpp_session_t *xs, uint64_t number,
+    ngx_uint_t kept);
 
 /* OUTPUT of what comes from others */
 void ngx_xmpp_session_deliver(ngx_xmpp_session_t *xs,

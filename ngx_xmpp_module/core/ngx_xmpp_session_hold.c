@@ -20,7 +20,8 @@
 
 
 static void ngx_xmpp_session_flush(ngx_xmpp_session_t *xs);
-static ngx_int_t ngx_xmpp_session_first(ngx_xmpp_session_t *xs);
+static ngx_int_t ngx_xmpp_session_one(ngx_xmpp_session_t *xs,
+    ngx_xmpp_out_t **next);
 
 
 /*
@@ -52,18 +53,20 @@ ngx_xmpp_session_flush(ngx_xmpp_session_t *xs)
 {
     xs->holding = 0;
 
-    while (xs->early && ngx_xmpp_session_first(xs) == NGX_OK) { /* void */ }
+    while (xs->early && ngx_xmpp_session_one(xs, &xs->early) == NGX_OK) {
+        /* void */
+    }
 }
 
 
-/* the first that waits goes out; NGX_DECLINED: the stream has ended */
+/* *next, of those that wait, goes out; NGX_DECLINED: the stream has ended */
 
 static ngx_int_t
-ngx_xmpp_session_first(ngx_xmpp_session_t *xs)
+ngx_xmpp_session_one(ngx_xmpp_session_t *xs, ngx_xmpp_out_t **next)
 {
     ngx_xmpp_out_t  *out;
 
-    out = xs->early;
+    out = *next;
 
     /* it stays, as what nobody has taken: ngx_xmpp_inbox_taken.c */
 
@@ -78,7 +81,7 @@ ngx_xmpp_session_first(ngx_xmpp_session_t *xs)
 
     ngx_xmpp_session_output(xs, out->packet);
 
-    xs->early = out->next;
+    *next = out->next;
     xs->early_size -= out->packet->len;
 
     ngx_xmpp_packet_release(out->packet);
@@ -88,16 +91,30 @@ ngx_xmpp_session_first(ngx_xmpp_session_t *xs)
 }
 
 
-/*
- * Of what waits, what has rung before the message with this number goes out:
- * all that is in front of such a message, and that.
- */
-
 void
-ngx_xmpp_session_older(ngx_xmpp_session_t *xs, uint64_t number)
+ngx_xmpp_session_older(ngx_xmpp_session_t *xs, uint64_t number,
+    ngx_uint_t kept)
 {
     ngx_uint_t       n, older;
-    ngx_xmpp_out_t  *out;
+    ngx_xmpp_out_t  *out, **next;
+
+    if (kept) {
+        next = &xs->early;
+
+        while (*next && (*next)->packet->number <= number) {
+
+            if ((*next)->packet->number == 0) {
+                next = &(*next)->next;
+                continue;
+            }
+
+            if (ngx_xmpp_session_one(xs, next) != NGX_OK) {
+                return;
+            }
+        }
+
+        return;
+    }
 
     older = 0;
 
@@ -114,7 +131,9 @@ ngx_xmpp_session_older(ngx_xmpp_session_t *xs, uint64_t number)
         older = n;
     }
 
-    while (older-- && ngx_xmpp_session_first(xs) == NGX_OK) { /* void */ }
+    while (older-- && ngx_xmpp_session_one(xs, &xs->early) == NGX_OK) {
+        /* void */
+    }
 }
 
 
