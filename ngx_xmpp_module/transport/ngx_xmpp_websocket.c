@@ -283,6 +283,11 @@ ngx_xmpp_websocket_finalize(ngx_xmpp_stream_t *st, ngx_uint_t status)
     }
 
     ngx_http_free_request(ws->request, 0);
+
+    /* TLS has had its last words, or has none: nginx would wait for its end */
+
+    c->error = 1;
+
     ngx_http_close_connection(c);
 }
 
