@@ -77,6 +77,7 @@ our @ALL = (
     storm('tickets', 'TLS, sessions are resumed', 'tls', tickets => 1),
     memory('plain', 'no TLS'),
     memory('tls', 'TLS'),
+    memory('websocket', 'WebSocket, TLS'),
     sessions(2),
     sessions(100),
     sessions(1000),

@@ -11,7 +11,8 @@ package Server;
 #   $server->stop();
 #
 # All listen alike: without TLS or with STARTTLS at one port, with direct TLS
-# at another.  $DOMAIN has a P-256 certificate, $DOMAIN_RSA an RSA-2048 one.
+# at another, and for WebSocket with TLS at a third.  $DOMAIN has a P-256
+# certificate, $DOMAIN_RSA an RSA-2048 one.
 
 use strict;
 use warnings;
@@ -49,6 +50,7 @@ our %KINDS = (
     starttls => [ 'starttls', 'port',     $DOMAIN ],
     tls      => [ 'direct',   'tls_port', $DOMAIN ],
     rsa      => [ 'direct',   'tls_port', $DOMAIN_RSA ],
+    websocket => [ 'direct',  'ws_port',  $DOMAIN ],
 );
 
 
@@ -119,7 +121,8 @@ sub new {
     $self{dir} = "$folder/$name";
     make_path($self{dir});
 
-    $self{$_} = Test::XMPP::Process::free_port() for qw/ port tls_port /;
+    $self{$_} = Test::XMPP::Process::free_port()
+        for qw/ port tls_port ws_port /;
 
     return bless \%self, $module;
 }
@@ -204,6 +207,7 @@ sub targets {
             tls       => $tls,
             ca        => "$self->{folder}/ca.pem",
             mechanism => $MECHANISM,
+            websocket => ($port eq 'ws_port'),
             accounts  => accounts($self->{folder}, $domain, @range));
 }
 

@@ -43,7 +43,8 @@ our $PASSWORD = 'load-secret';
 
 my $here = abs_path(dirname(__FILE__));
 my %flags = map { $_ => 1 }
-            qw/ reconnect round hold control pairs tickets nopresence from sm /;
+            qw/ reconnect round hold control pairs tickets nopresence from sm
+                websocket /;
 
 
 # The program, compiled when a source is newer

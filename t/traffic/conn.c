@@ -57,6 +57,12 @@ tr_conn_open(tr_run_t *run, tr_client_t *cl)
     one = 1;
     (void) setsockopt(cl->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(int));
 
+    if (run->opt.websocket) {
+        free(cl->ws);
+        cl->ws = tr_alloc(sizeof(tr_ws_t));
+        memset(cl->ws, 0, sizeof(tr_ws_t));
+    }
+
     cl->state = tr_cl_connect;
     cl->authenticated = 0;
     cl->writing = 1;
@@ -133,7 +139,7 @@ tr_conn_event(tr_run_t *run, tr_client_t *cl, uint32_t events)
 static void
 tr_conn_read(tr_run_t *run, tr_client_t *cl)
 {
-    int      i;
+    int      i, rc;
     size_t   len, used;
     ssize_t  n;
 
@@ -165,7 +171,20 @@ tr_conn_read(tr_run_t *run, tr_client_t *cl)
 
         run->count.bytes_received += n;
         len += n;
-        used = tr_conn_take(run, cl, run->buf, len);
+
+        rc = cl->ws ? tr_ws_read(run, cl, run->buf, len - n, &len) : TR_OK;
+
+        if (rc == TR_ERROR) {
+            tr_conn_close(run, cl, "closed by the server, or no WebSocket");
+            return;
+        }
+
+        if (rc == TR_AGAIN) {
+            used = cl->ws->open ? len : 0;
+
+        } else {
+            used = tr_conn_take(run, cl, run->buf, len);
+        }
 
         /* a new handshake reads for itself */
 
@@ -253,6 +272,17 @@ tr_conn_stanza(tr_run_t *run, tr_client_t *cl, char *data)
     el.data = data + cl->scan.start;
     el.len = cl->scan.pos - cl->scan.start;
 
+    /* RFC 7395, 3.4, 3.6 */
+
+    if (cl->ws && tr_scan_is(&el, "open")) {
+        return;
+    }
+
+    if (cl->ws && tr_scan_is(&el, "close")) {
+        tr_conn_close(run, cl, "stream closed by the server");
+        return;
+    }
+
     if (cl->state == tr_cl_online || cl->state == tr_cl_closing) {
         if (cl->sm && cl->sm->on && tr_sm_stanza(run, cl, &el) == TR_OK) {
             return;
@@ -274,6 +304,7 @@ tr_conn_reset(tr_client_t *cl)
     cl->in.len = 0;
     cl->fresh = 1;
     memset(&cl->scan, 0, sizeof(tr_scan_t));
+    cl->scan.depth = cl->ws ? 1 : 0;
 }
 
 
@@ -379,11 +410,12 @@ tr_conn_flush(tr_run_t *run)
 
     for (i = 0; i < run->ndirty; i++) {
         cl = &run->clients[run->dirty[i]];
-        cl->dirty = 0;
 
         if (cl->fd != -1 && !cl->writing && cl->state != tr_cl_handshake) {
             tr_conn_write_out(run, cl);
         }
+
+        cl->dirty = 0;
     }
 
     run->ndirty = 0;
@@ -398,6 +430,10 @@ tr_conn_write_out(tr_run_t *run, tr_client_t *cl)
 
     sent = 0;
     n = 0;
+
+    if (cl->ws) {
+        tr_ws_frames(run, cl);
+    }
 
     while (sent < cl->out.len) {
         n = tr_conn_write(cl, cl->out.data + sent, cl->out.len - sent);
@@ -420,6 +456,10 @@ tr_conn_write_out(tr_run_t *run, tr_client_t *cl)
 
     if (n < 0 && n != TR_AGAIN) {
         cl->out.len = 0;
+    }
+
+    if (cl->ws) {
+        cl->ws->framed = cl->out.len;
     }
 
     tr_conn_watch(run, cl, cl->out.len > 0);

@@ -47,10 +47,29 @@ tr_login_connected(tr_run_t *run, tr_client_t *cl)
     cl->state = tr_cl_features;
     tr_login_alive(run);
 
+    if (cl->ws) {
+        tr_ws_open(run, cl);
+        return;
+    }
+
     tr_conn_print(run, cl, "<?xml version='1.0'?><stream:stream to='%s' "
                   "version='1.0' xmlns='jabber:client' "
                   "xmlns:stream='http://etherx.jabber.org/streams'>",
                   cl->domain);
+}
+
+
+/* tr_login_end() closes the stream */
+
+void
+tr_login_end(tr_run_t *run, tr_client_t *cl)
+{
+    if (cl->ws) {
+        tr_ws_close(run, cl);
+        return;
+    }
+
+    tr_conn_send(run, cl, "</stream:stream>", 16);
 }
 
 

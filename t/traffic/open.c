@@ -110,7 +110,7 @@ tr_open_online(tr_run_t *run, tr_client_t *cl)
         tr_report_latency(run, (uint32_t) (run->now - cl->opened));
 
         cl->state = tr_cl_closing;
-        tr_conn_send(run, cl, "</stream:stream>", 16);
+        tr_login_end(run, cl);
 
     } else if (run->phase == tr_ph_storm) {
         tr_report_latency(run, (uint32_t) (run->now - run->storm_started));

@@ -50,6 +50,7 @@ enum {
     tr_op_storm,
     tr_op_group,
     tr_op_tickets,
+    tr_op_websocket,
     tr_op_sm,
     tr_op_nopresence,
     tr_op_from,
@@ -86,6 +87,7 @@ static const struct option  tr_long_options[] = {
     { "group",     required_argument, NULL, tr_op_group },
     { "tickets",   no_argument,       NULL, tr_op_tickets },
     { "sm",        no_argument,       NULL, tr_op_sm },
+    { "websocket", no_argument,       NULL, tr_op_websocket },
     { "nopresence", no_argument,      NULL, tr_op_nopresence },
     { "from",      no_argument,       NULL, tr_op_from },
     { "help",      no_argument,       NULL, tr_op_help },
@@ -235,6 +237,10 @@ tr_option_scenario(tr_options_t *opt, int ch)
         opt->sm = 1;
         break;
 
+    case tr_op_websocket:
+        opt->websocket = 1;
+        break;
+
     case tr_op_tickets:
         opt->tickets = 1;
         break;
@@ -378,6 +384,7 @@ tr_usage(void)
           "contacts\n"
           "                       of each other\n"
           "  --tickets            TLS sessions are resumed\n"
+          "  --websocket          as frames, at /xmpp-websocket\n"
           "  --sm                 XEP-0198: who is cut off resumes\n"
           "  --nopresence         no initial presence\n"
           "  --from               stanzas have a \"from\" already\n",

@@ -272,7 +272,7 @@ tr_phase_close(tr_run_t *run)
 
         if (cl->state == tr_cl_online) {
             cl->state = tr_cl_closing;
-            tr_conn_send(run, cl, "</stream:stream>", 16);
+            tr_login_end(run, cl);
         }
     }
 }

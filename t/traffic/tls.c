@@ -92,7 +92,9 @@ tr_tls_start(tr_run_t *run, tr_client_t *cl)
         return TR_ERROR;
     }
 
-    if (run->opt.tls == tr_tls_direct) {
+    /* to a web server it is HTTP */
+
+    if (run->opt.tls == tr_tls_direct && !run->opt.websocket) {
         (void) SSL_set_alpn_protos(cl->ssl, alpn, sizeof(alpn) - 1);
     }
 

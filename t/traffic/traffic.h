@@ -13,6 +13,7 @@
  *     scram.c    SASL SCRAM (RFC 5802), keys kept
  *     login.c    negotiation up to the initial presence
  *     sm.c       stream management: sessions that are resumed
+ *     ws.c       frames, with --websocket
  *     work.c     what is sent to whom, and the answers
  *     account.c  what became of each stanza
  *     report.c   latencies, and the lines that are printed
@@ -188,6 +189,17 @@ typedef struct {
 } tr_sm_t;
 
 
+/* of a connection, with --websocket */
+
+typedef struct {
+    uint64_t      left;                 /* of the frame that is being read */
+    size_t        framed;               /* of what is to be sent */
+    uint8_t       head[10];
+    uint8_t       nhead;
+    unsigned      open:1;
+} tr_ws_t;
+
+
 typedef struct {
     char              *user;
     char              *domain;
@@ -198,6 +210,7 @@ typedef struct {
     tr_scram_t        *scram;           /* while in SASL */
     tr_scram_key_t    *key;             /* of the last SCRAM, or NULL */
     tr_sm_t           *sm;              /* or NULL */
+    tr_ws_t           *ws;              /* or NULL */
     tr_buf_t           in;              /* a stanza that is not complete */
     tr_buf_t           out;
     tr_scan_t          scan;
@@ -298,6 +311,7 @@ typedef struct {
     unsigned      nopresence:1;
     unsigned      tickets:1;
     unsigned      sm:1;
+    unsigned      websocket:1;
 } tr_options_t;
 
 
@@ -452,6 +466,7 @@ int tr_scram_plain(const char *user, const char *password, char *out,
 /* login.c */
 
 void tr_login_connected(tr_run_t *run, tr_client_t *cl);
+void tr_login_end(tr_run_t *run, tr_client_t *cl);
 void tr_login_stanza(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 
 /* sm.c */
@@ -464,6 +479,14 @@ int tr_sm_stanza(tr_run_t *run, tr_client_t *cl, tr_str_t *el);
 void tr_sm_sent(tr_run_t *run, tr_client_t *cl, uint32_t number);
 void tr_sm_ask(tr_run_t *run, tr_client_t *cl);
 void tr_sm_cut(tr_client_t *cl);
+
+/* ws.c */
+
+void tr_ws_open(tr_run_t *run, tr_client_t *cl);
+void tr_ws_close(tr_run_t *run, tr_client_t *cl);
+int tr_ws_read(tr_run_t *run, tr_client_t *cl, char *data, size_t old,
+    size_t *len);
+void tr_ws_frames(tr_run_t *run, tr_client_t *cl);
 
 /* work.c */
 

@@ -46,7 +46,7 @@ sub start {
         return -e "$dir/ready";
     }, 120) or die "ejabberd does not start\n";
 
-    $self->await(@$self{qw/ port tls_port /});
+    $self->await(@$self{qw/ port tls_port ws_port /});
 }
 
 
@@ -161,6 +161,13 @@ listen:
     backlog: 512
     tls: true
     shaper: none
+  -
+    port: $self->{ws_port}
+    ip: "127.0.0.1"
+    module: ejabberd_http
+    tls: true
+    request_handlers:
+      /xmpp-websocket: ejabberd_http_ws
 s2s_access: none
 modules:
   mod_roster: {}

@@ -121,6 +121,18 @@ $hosts
         xmpp_c2s;
     }
 }
+http {
+    %%HTTP%%
+    access_log off;
+
+    server {
+        listen 127.0.0.1:%%PORT_2%% ssl reuseport backlog=512;
+        ssl_certificate     $self->{folder}/$Server::DOMAIN.pem;
+        ssl_certificate_key $self->{folder}/$Server::DOMAIN.key;
+
+        location = /xmpp-websocket { xmpp_websocket; }
+    }
+}
 EOT
 }
 
@@ -138,7 +150,9 @@ sub pids {
 sub ports {
     my ($self, $port) = @_;
 
-    return map { $_->port($port eq 'port' ? 0 : 1) } @{ $self->{nginx} };
+    my %number = (port => 0, tls_port => 1, ws_port => 2);
+
+    return map { $_->port($number{$port}) } @{ $self->{nginx} };
 }
 
 

@@ -19,7 +19,7 @@ sub start {
 
     Server::put("$dir/prosody.cfg.lua", $self->config());
     $self->launch('prosody', '--config', "$dir/prosody.cfg.lua");
-    $self->await(@$self{qw/ port tls_port /});
+    $self->await(@$self{qw/ port tls_port ws_port /});
 }
 
 
@@ -74,7 +74,7 @@ sub escape { $_[0] =~ s/([^A-Za-z0-9])/sprintf '%%%02x', ord $1/ger }
 sub config {
     my ($self) = @_;
     my ($dir, $folder) = @$self{qw/ dir folder /};
-    my $modules = join ', ', map { "\"$_\"" } 'saslauth', 'tls',
+    my $modules = join ', ', map { "\"$_\"" } 'saslauth', 'tls', 'websocket',
                   $self->{archive} ? 'mam' : (), $self->{sm} ? 'smacks' : ();
 
     my $hosts = join '', map { <<"EOT" } sort keys %Server::ACCOUNTS;
@@ -96,6 +96,12 @@ interfaces = { "127.0.0.1" }
 c2s_ports = { $self->{port} }
 c2s_direct_tls_ports = { $self->{tls_port} }
 s2s_ports = { }
+http_ports = { }
+https_ports = { $self->{ws_port} }
+https_ssl = {
+    certificate = "$folder/$Server::DOMAIN.pem";
+    key = "$folder/$Server::DOMAIN.key";
+}
 c2s_direct_tls_ssl = {
     certificate = "$folder/$Server::DOMAIN.pem";
     key = "$folder/$Server::DOMAIN.key";
