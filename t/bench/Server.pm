@@ -207,7 +207,7 @@ sub targets {
             tls       => $tls,
             ca        => "$self->{folder}/ca.pem",
             mechanism => $MECHANISM,
-            websocket => ($port eq 'ws_port'),
+            $port eq 'ws_port' ? (websocket => 1) : (),
             accounts  => accounts($self->{folder}, $domain, @range));
 }
 
