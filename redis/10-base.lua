@@ -20,7 +20,7 @@
 -- Field 'b' stands beside the records when the account has a block list
 -- (redis/12-blocked.lua), 'c' when a session has asked for carbons
 -- (redis/16-carbon.lua), 'i' when the inbox holds anything
--- (redis/25-inbox.lua), and two more: 'e', the last epoch, and 'n', the
+-- (redis/19-inbox.lua), and two more: 'e', the last epoch, and 'n', the
 -- number of the last bell.  Each step raises them to the clock at least
 -- (Redis's, in microseconds), so they go on upwards when the hash was lost or
 -- deleted: a fence or a number that was given once is not given again.

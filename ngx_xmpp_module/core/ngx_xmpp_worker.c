@@ -23,6 +23,8 @@
 
 
 static void ngx_xmpp_worker_posted_handler(ngx_event_t *ev);
+static void ngx_xmpp_worker_timer(ngx_xmpp_worker_t *w, ngx_event_t *ev,
+    ngx_event_handler_pt handler);
 static void ngx_xmpp_worker_trim_handler(ngx_event_t *ev);
 
 
@@ -80,25 +82,10 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     w->posted.data = w;
     w->posted.log = cycle->log;
 
-    w->trim.handler = ngx_xmpp_worker_trim_handler;
-    w->trim.data = w;
-    w->trim.log = cycle->log;
-    w->trim.cancelable = 1;
-
-    w->again.handler = ngx_xmpp_registry_again_handler;
-    w->again.data = w;
-    w->again.log = cycle->log;
-    w->again.cancelable = 1;
-
-    w->again_leave.handler = ngx_xmpp_leave_again_handler;
-    w->again_leave.data = w;
-    w->again_leave.log = cycle->log;
-    w->again_leave.cancelable = 1;
-
-    w->again_remove.handler = ngx_xmpp_remove_again_handler;
-    w->again_remove.data = w;
-    w->again_remove.log = cycle->log;
-    w->again_remove.cancelable = 1;
+    ngx_xmpp_worker_timer(w, &w->trim, ngx_xmpp_worker_trim_handler);
+    ngx_xmpp_worker_timer(w, &w->again, ngx_xmpp_registry_again_handler);
+    ngx_xmpp_worker_timer(w, &w->again_leave, ngx_xmpp_leave_again_handler);
+    ngx_xmpp_worker_timer(w, &w->again_remove, ngx_xmpp_remove_again_handler);
 
     if (ngx_xmpp_heartbeat_init(w, xmcf->heartbeat) != NGX_OK
         || ngx_xmpp_stats_init(w, xmcf->stats) != NGX_OK)
@@ -124,6 +111,19 @@ ngx_xmpp_worker_init(ngx_cycle_t *cycle, ngx_xmpp_main_conf_t *xmcf)
     xmcf->worker = w;
 
     return NGX_OK;
+}
+
+
+/* one that does not keep a worker that has to go */
+
+static void
+ngx_xmpp_worker_timer(ngx_xmpp_worker_t *w, ngx_event_t *ev,
+    ngx_event_handler_pt handler)
+{
+    ev->handler = handler;
+    ev->data = w;
+    ev->log = w->log;
+    ev->cancelable = 1;
 }
 
 

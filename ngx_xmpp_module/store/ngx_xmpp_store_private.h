@@ -93,7 +93,7 @@ typedef struct {
 } ngx_xmpp_store_args_t;
 
 
-/* the embedded library, from redis/xmpp.lua at build time */
+/* the embedded library, made of redis/ at build time */
 extern ngx_str_t  ngx_xmpp_functions_lua;
 
 

@@ -1,7 +1,12 @@
 /*
  * What features keep in a stream, until it has a session or beside it: a
  * list, since few streams have anything there, and those have it briefly.
- * Both the list and what is in it live in the connection's pool.
+ * Both the list and what is in it live in the connection's pool, and so as long
+ * as the stream; nothing is taken out of it.
+ *
+ *     nothing --set, once for each feature--> data --the connection's end-->
+ *
+ * A feature is known by its module; what it puts there is its own.
  */
 
 

@@ -2,6 +2,13 @@
  * TCP: the stream is one document from its header to its end, in a session of
  * nginx's stream{} (RFC 6120, 4).  The connection itself is read, written and
  * closed by ngx_xmpp_socket.c.
+ *
+ *     accepted -> header -> elements -> </stream:stream> -> finalized
+ *                   ^          |
+ *                   '----------' STARTTLS, SASL: the stream begins anew
+ *
+ * c->data stays nginx's session, whose context the stream is; nginx frees both
+ * with the connection, when the session is finalized.
  */
 
 

@@ -2,6 +2,9 @@
  * The variables of stream{}.  Before the header has named a host, $xmpp_host
  * is the one that SNI did: so a certificate's file may be named by it.  None
  * is cached: an early reader would get less than a later one.
+ *
+ * The values are those of the stream (core/ngx_xmpp_variables.c), which http{}
+ * has, too.  A connection that is not XMPP has none of them.
  */
 
 

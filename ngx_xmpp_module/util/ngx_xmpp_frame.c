@@ -1,6 +1,8 @@
 /*
  * WebSocket frames (RFC 6455, 5).
  *
+ *     head, up to 14 bytes --checked--> open: left bytes of payload --> head
+ *
  * Pure functions on bytes: a head may come in any pieces, the mask is taken
  * off where the payload was read, and nothing is allocated.  Which frames make
  * a message, and what is in it, is for ngx_xmpp_websocket.c to say.
